@@ -1,0 +1,1 @@
+"""From Databento market-by-order files to books, features and backtests."""

@@ -1,0 +1,328 @@
+"""Every table of the lake, declared once: columns, types, units, nullability, encodings.
+
+``docs/tables.md`` is generated from here; the writer takes schema and encodings from here;
+readers and views ask here.  Undefined is null.  Prices are Int64 in 1e-9 units; times are
+``timestamp[ns, UTC]``; sizes are UInt32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+import pyarrow as pa
+
+from pipeline.errors import RequestError
+
+Encoding = Literal["dict", "delta", "split", "plain"]
+"""Parquet encodings: dictionary, DELTA_BINARY_PACKED, BYTE_STREAM_SPLIT, PLAIN."""
+
+Key = Literal["date", "session", "dataset", "run", "source"]
+
+TS = pa.timestamp("ns", tz="UTC")
+PRICE = pa.int64()
+SIZE = pa.uint32()
+TEXT = pa.string()
+MONEY = pa.decimal128(38, 9)
+
+MAX_DEPTH = 50
+DEFAULT_DEPTH = 10
+
+SIDES = ("bid", "ask")
+ZONES = ("l1", "l2_10", "deep")
+FLOW_KINDS = ("add", "cancel", "modify_keep", "modify_lose", "modify_join", "fill")
+
+BOOK_STATES = ("normal", "one_sided", "locked", "crossed")
+"""Text of ``book.state`` by its code in kernels; one_sided covers an empty book too."""
+
+BOOK_STARTS = ("empty", "clear", "snapshot", "carried", "unknown")
+"""Text of ``quality.start`` by its code in kernels."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: name, Arrow type, unit, whether null is possible, meaning, encoding."""
+
+    name: str
+    type: pa.DataType
+    unit: str
+    description: str
+    nullable: bool = False
+    encoding: Encoding = "dict"
+
+    def field(self) -> pa.Field:
+        return pa.field(self.name, self.type, nullable=self.nullable)
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of the lake.  ``version`` rises whenever columns or their meaning change."""
+
+    name: str
+    key: Key
+    version: int
+    row: str
+    columns: tuple[Column, ...]
+
+    def schema(self) -> pa.Schema:
+        return pa.schema([column.field() for column in self.columns])
+
+    def column(self, name: str) -> Column:
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise RequestError.unknown("column", name, [c.name for c in self.columns], where=self.name)
+
+
+def _c(
+    name: str,
+    type_: pa.DataType,
+    unit: str,
+    description: str,
+    encoding: Encoding = "dict",
+    *,
+    null: bool = False,
+) -> Column:
+    return Column(name, type_, unit, description, null, encoding)
+
+
+_TS_RECV = _c("ts_recv", TS, "ns", "when the record could be known (capture clock)", "delta")
+_TS_EVENT = _c("ts_event", TS, "ns", "the venue's clock; old on snapshot rows", "delta", null=True)
+_EVENT = _c("event", pa.int64(), "", "YYYYMMDD x 10^10 + number of the event in the day", "delta")
+_SEQUENCE = _c("sequence", pa.uint32(), "", "the venue's message number, per channel", "delta")
+_PUBLISHER = _c("publisher_id", pa.uint16(), "", "publisher; one book each")
+_INSTRUMENT = _c("instrument_id", pa.uint32(), "", "the vendor's instrument number of that day")
+
+MBO = Table(
+    "mbo",
+    "date",
+    1,
+    "MBO record, in file order",
+    (
+        _c("ts_recv", TS, "ns", "when the record could be known", "delta", null=True),
+        _TS_EVENT,
+        _c("ts_in_delta", pa.int32(), "ns", "ts_recv minus the venue's sending time", "plain"),
+        _SEQUENCE,
+        _c("order_id", pa.uint64(), "", "the venue's order number; 0 on some trades", "split"),
+        _c("price", PRICE, "1e-9", "limit or execution price", "dict", null=True),
+        _c("size", SIZE, "contracts", "order size, remaining size after M, executed size on T F"),
+        _c("flags", pa.uint8(), "bits", "LAST 128 TOB 64 SNAPSHOT 32 MBP 16 BAD_TS 8 MAYBE_BAD 4"),
+        _c("channel_id", pa.uint8(), "", "the venue's channel"),
+        _PUBLISHER,
+        _INSTRUMENT,
+        _c("action", TEXT, "", "A add, C cancel, M modify, R clear, T trade, F fill, N none"),
+        _c("side", TEXT, "", "B bid, A ask, N none; aggressor on T, resting order on F"),
+        _c("record", pa.uint64(), "", "position of the record in its original file", "delta"),
+        _c("source", TEXT, "", "first 16 hex digits of the sha256 of the original file"),
+    ),
+)
+
+SOURCES = Table(
+    "sources",
+    "source",
+    1,
+    "raw file, day and symbol: what ingest took from where",
+    (
+        _c("source", TEXT, "", "first 16 hex digits of the sha256 of the original file"),
+        _c("file", TEXT, "", "file name as found"),
+        _c("sha256", TEXT, "", "sha256 of the file's bytes"),
+        _c("schema", TEXT, "", "Databento schema of the rows"),
+        _c("date", pa.date32(), "", "UTC date of the rows' index time", null=True),
+        _c("symbol", TEXT, "", "raw symbol, or #<id> where unmapped", null=True),
+        _c("records_in", pa.uint64(), "records", "records decoded from the whole file"),
+        _c("rows", pa.uint64(), "rows", "rows written for this date and symbol"),
+        _c("rejected", pa.uint64(), "records", "records of the whole file that became no row"),
+        _c("reject_reasons", TEXT, "", "JSON object: reason -> number of records"),
+        _c("first_ts", TS, "ns", "smallest index time of the rows", "delta", null=True),
+        _c("last_ts", TS, "ns", "largest index time of the rows", "delta", null=True),
+        _c("price_gcd", PRICE, "1e-9", "greatest common divisor of prices", null=True),
+        _c("opens_with", TEXT, "", "first MBO row: snapshot, clear or flow", null=True),
+        _c("condition", TEXT, "", "the vendor's word on the day", null=True),
+    ),
+)
+
+INSTRUMENTS = Table(
+    "instruments",
+    "dataset",
+    1,
+    "symbol and span of validity",
+    (
+        _c("symbol", TEXT, "", "raw symbol"),
+        _c("instrument_id", pa.uint32(), "", "the vendor's instrument number in the span"),
+        _c("publisher_id", pa.uint16(), "", "publisher of the definition or of the data"),
+        _c("first_date", pa.date32(), "", "first UTC date of the span"),
+        _c("last_date", pa.date32(), "", "last UTC date of the span seen so far"),
+        _c("product", TEXT, "", "the product the symbol belongs to, e.g. ES", null=True),
+        _c("tick_size", PRICE, "1e-9", "smallest price step", null=True),
+        _c("tick_size_origin", TEXT, "", "definition, config, product or inferred", null=True),
+        _c("multiplier", MONEY, "currency/price", "money of one whole price unit", null=True),
+        _c("multiplier_origin", TEXT, "", "definition, config or product", null=True),
+        _c("currency", TEXT, "", "ISO 4217 code of the money", null=True),
+        _c("currency_origin", TEXT, "", "definition, config or product", null=True),
+        _c("expiration", TS, "ns", "last trading moment", "delta", null=True),
+        _c("expiration_origin", TEXT, "", "definition or config", null=True),
+        _c("instrument_class", TEXT, "", "F future, S spread, K stock, ...", null=True),
+        _c("instrument_class_origin", TEXT, "", "definition, config or symbol", null=True),
+        _c("match_algorithm", TEXT, "", "F first in first out, ...", null=True),
+        _c("match_algorithm_origin", TEXT, "", "definition, config or product", null=True),
+    ),
+)
+
+
+def _level_columns(depth: int) -> tuple[Column, ...]:
+    columns: list[Column] = []
+    for level in range(depth):
+        i = f"{level:02d}"
+        columns += [
+            _c(f"bid_px_{i}", PRICE, "1e-9", f"bid price, level {level}", null=True),
+            _c(f"ask_px_{i}", PRICE, "1e-9", f"ask price, level {level}", null=True),
+            _c(f"bid_sz_{i}", SIZE, "contracts", "its displayed size; 0 where there is no level"),
+            _c(f"ask_sz_{i}", SIZE, "contracts", "its displayed size; 0 where there is no level"),
+            _c(f"bid_ct_{i}", SIZE, "orders", "its resting orders; 0 where there is no level"),
+            _c(f"ask_ct_{i}", SIZE, "orders", "its resting orders; 0 where there is no level"),
+        ]
+    return tuple(columns)
+
+
+@cache
+def book_table(depth: int = DEFAULT_DEPTH) -> Table:
+    """The ``book`` table at a depth of 1 to 50 levels, in Databento's MBP names."""
+    if not 1 <= depth <= MAX_DEPTH:
+        raise RequestError(f"book.depth is {depth}; choose 1 to {MAX_DEPTH}")
+    return Table(
+        "book",
+        "date",
+        1,
+        "event end whose top levels differ from the last row's, or that traded; one row at the "
+        "start of validity and after a snapshot",
+        (
+            _EVENT,
+            _TS_RECV,
+            _TS_EVENT,
+            _SEQUENCE,
+            _PUBLISHER,
+            _INSTRUMENT,
+            _c("valid", pa.bool_(), "", "the contents are known to be complete"),
+            _c("state", TEXT, "", "normal, one_sided, locked or crossed"),
+            *_level_columns(depth),
+        ),
+    )
+
+
+def flow_column(side: str, zone: str, kind: str, measure: str) -> str:
+    """Name of a flow column, e.g. ``bid_l1_cancel_sz``; measure is ``ct`` or ``sz``."""
+    return f"{side}_{zone}_{kind}_{measure}"
+
+
+FLOW = Table(
+    "flow",
+    "date",
+    1,
+    "the rows of `book`, in the same order: what happened since the previous row",
+    (
+        _EVENT,
+        *(
+            _c(
+                flow_column(side, zone, kind, measure),
+                SIZE,
+                "orders" if measure == "ct" else "contracts",
+                f"{side} side, zone {zone}: {kind}",
+            )
+            for side in SIDES
+            for zone in ZONES
+            for kind in FLOW_KINDS
+            for measure in ("ct", "sz")
+        ),
+    ),
+)
+
+TRADES = Table(
+    "trades",
+    "date",
+    1,
+    "trade print (T record)",
+    (
+        _EVENT,
+        _TS_RECV,
+        _TS_EVENT,
+        _c("price", PRICE, "1e-9", "execution price", null=True),
+        _c("size", SIZE, "contracts", "executed size of the print"),
+        _c("side", TEXT, "", "aggressor: B buyer, A seller, N none (auction, implied)"),
+        _PUBLISHER,
+        _INSTRUMENT,
+        _c("bid_px", PRICE, "1e-9", "best bid just before the print", null=True),
+        _c("ask_px", PRICE, "1e-9", "best ask just before the print", null=True),
+        _c("bid_sz", SIZE, "contracts", "its size; 0 where there is no bid"),
+        _c("ask_sz", SIZE, "contracts", "its size; 0 where there is no ask"),
+        _c("aggressor_size", SIZE, "contracts", "all prints of the event with this side"),
+        _c("aggressor_fills", SIZE, "fills", "F of the event on the other side; all for N"),
+        _c("record", pa.uint64(), "", "position of the record in its original file", "delta"),
+    ),
+)
+
+_COUNT = pa.uint64()
+
+QUALITY = Table(
+    "quality",
+    "date",
+    1,
+    "day and symbol",
+    (
+        *(
+            _c(name, _COUNT, unit, description)
+            for name, unit, description in (
+                ("records", "records", "MBO records of the day"),
+                ("events", "events", "event ends"),
+                ("book_rows", "rows", "rows written to `book`"),
+                ("adds", "records", "A records outside snapshots"),
+                ("cancels", "records", "C records"),
+                ("modifies", "records", "M records"),
+                ("clears", "records", "R records"),
+                ("trades", "records", "T records"),
+                ("fills", "records", "F records"),
+                ("orphan_cancels", "records", "C of an order the book does not know"),
+                ("orphan_modifies", "records", "M of an unknown order: taken as add"),
+                ("orphan_fills", "records", "F of an order the book does not know"),
+                ("duplicate_adds", "records", "A of an order that already rests: replaces it"),
+                ("crossed_ns", "ns", "time crossed at event ends"),
+                ("locked_ns", "ns", "time locked at event ends"),
+                ("sequence_regressions", "records", "sequence smaller than before, per channel"),
+                ("ts_recv_regressions", "records", "ts_recv going back outside BAD_TS rows"),
+                ("snapshot_rows", "records", "records flagged SNAPSHOT"),
+                ("bad_ts_rows", "records", "records flagged BAD_TS_RECV"),
+                ("fifo_fills", "fills", "F of a known order in normal trading, side not N"),
+                ("fifo_consistent", "fills", "those whose order was first in its queue"),
+            )
+        ),
+        _c("start", TEXT, "", "empty, clear, snapshot, carried or unknown"),
+        _c("condition", TEXT, "", "the vendor's word on the day", null=True),
+        _c(
+            "roll_mismatch_orders",
+            _COUNT,
+            "orders",
+            "orders that differ between the carried state and the day's snapshot",
+            null=True,
+        ),
+    ),
+)
+
+FEATURE_KEYS: tuple[Column, ...] = (
+    _c("ts", TS, "ns", "the decision point", "delta"),
+    _c("event", pa.int64(), "", "last event known at the decision point", "delta"),
+    _c("bid_px", PRICE, "1e-9", "best bid then", null=True),
+    _c("ask_px", PRICE, "1e-9", "best ask then", null=True),
+    _c("mid_ticks", pa.float64(), "ticks", "mid price then", "split", null=True),
+)
+"""Key columns of ``features`` and ``labels``; the rest are one column a feature."""
+
+STATIC_TABLES: tuple[Table, ...] = (MBO, SOURCES, INSTRUMENTS, FLOW, TRADES, QUALITY)
+
+
+def resolve(name: str, tables: Sequence[Table]) -> Table:
+    """The table of that name, or an error that names the nearest."""
+    for table in tables:
+        if table.name == name:
+            return table
+    raise RequestError.unknown("table", name, [t.name for t in tables])
