@@ -152,7 +152,7 @@ def load_settings(config: Path | None = None, environ: Mapping[str, str] | None 
     if path is not None:
         tree, origin = _read_toml(path), str(path)
     _merge_environment(tree, environment)
-    built = _build(Settings, tree, origin, "")
+    built: Settings = _build(Settings, tree, origin, "")
     return replace(built, origin=origin)
 
 
@@ -199,7 +199,8 @@ def _build(kind: type, tree: Mapping[str, Any], origin: str, where: str) -> Any:
     for key, value in tree.items():
         place = f"{where}.{key}" if where else key
         if key not in known:
-            raise RequestError.unknown("setting", place, _full(known, where), where=origin)
+            at = "the environment" if isinstance(value, _Text) else origin
+            raise RequestError.unknown("setting", place, _full(known, where), where=at)
         hint = hints[key]
         if is_dataclass(hint) and isinstance(hint, type):
             if not isinstance(value, Mapping):

@@ -85,7 +85,8 @@ class Partition:
 @dataclass(frozen=True)
 class TableRef:
     """A partition of a table of the lake.  An optional one may be absent: the fingerprint
-    records which it was, so that the task is stale as soon as it arrives."""
+    records which it was, so that the task is stale as soon as it arrives.
+    """
 
     table: str
     partition: Partition
@@ -192,7 +193,8 @@ class Inputs(Protocol):
 
     def stored(self, table: str, partition: Partition | None = None) -> Stored | None:
         """The committed partition of one of the task's refs; the task's own keys by default.
-        None where an optional one is absent."""
+        None where an optional one is absent.
+        """
 
     def all(self, table: str) -> Sequence[Stored]:
         """Every resolved ref to the table, in the order of the task's inputs."""
@@ -228,7 +230,8 @@ class Outputs(Protocol):
         metadata: Mapping[str, str] | None = None,
     ) -> Writer:
         """A writer of one file; the task's own partition by default.  A file without rows is
-        still written: no data differs from not done."""
+        still written: no data differs from not done.
+        """
 
     def warn(self, message: str) -> None:
         """A readable line for the closing summary; the task still counts as done."""

@@ -1,0 +1,306 @@
+"""All opening and committing of files: the one module that writes below the lake.
+
+A file appears under its name complete or not at all: it is written in ``_tmp``, synced, renamed,
+and its folder synced.  A Parquet file's bytes depend on its rows, its table and its metadata,
+never on the chunks that arrived, the clock, the host or the number of workers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import StorageError
+from pipeline.tables import Table
+
+TMP = "_tmp"
+COMMITS = "_commits"
+CACHE = "_cache"
+LOCK = ".lock"
+
+COMPRESSION = "zstd"
+COMPRESSION_LEVEL = 1
+_PARQUET_VERSION = "2.6"
+_DATA_PAGE_BYTES = 1 << 20
+
+_CRASH_POINT = os.environ.get("MBO_TEST_CRASH_AT", "")
+"""Tests only: ``before-sync``, ``before-rename``, ``between-renames`` or ``before-commit``
+kills the process there, to show that nothing half-done is ever taken for done."""
+
+
+def crash_point(name: str) -> None:
+    if name == _CRASH_POINT:
+        os.kill(os.getpid(), 9)
+
+
+def rows_per_group(table: Table) -> int:
+    """Rows of a row group: fixed per table, about 20 to 40 MB of columns in memory."""
+    return 262_144 if len(table.columns) <= 24 else 65_536
+
+
+@contextlib.contextmanager
+def readable_os_errors(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals into one line."""
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
+def storage_error(error: OSError, path: Path) -> StorageError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageError(
+            f"{path}: no space left on the disk; what was finished is kept: "
+            "free some space and run the same command again"
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return StorageError(f"{path}: no permission to write ({os.strerror(error.errno)})")
+    return StorageError(f"{path}: {error.strerror or error}")
+
+
+def fsync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def commit_file(temporary: Path, final: Path) -> None:
+    """Rename a synced file to its name; both are durable afterwards."""
+    final.parent.mkdir(parents=True, exist_ok=True)
+    crash_point("before-rename")
+    os.replace(temporary, final)
+    fsync_folder(final.parent)
+
+
+def write_json(root: Path, final: Path, value: Any) -> None:
+    """Write a JSON file atomically, keys sorted."""
+    text = json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False)
+    temporary = temporary_path(root, final.name)
+    with readable_os_errors(final):
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        commit_file(temporary, final)
+
+
+def read_json(path: Path) -> Any:
+    """The parsed file, or None where there is none or it is damaged (then it is redone)."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+_counter = iter(range(1 << 62))
+
+
+def temporary_path(root: Path, name: str) -> Path:
+    """A path in the lake's folder of temporaries, unique among processes."""
+    folder = root / TMP
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{os.getpid()}-{next(_counter)}-{name}"
+
+
+def clear_temporaries(root: Path) -> None:
+    """Remove what killed runs left; only under the lake's lock."""
+    shutil.rmtree(root / TMP, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def lake_lock(root: Path) -> Iterator[None]:
+    """One writer a lake at a time.  The lock dies with its process.
+
+    Raises
+    ------
+    StorageError
+        If another run holds it, or the folder cannot be made.
+    """
+    with readable_os_errors(root):
+        root.mkdir(parents=True, exist_ok=True)
+        file = open(root / LOCK, "a+", encoding="utf-8")  # noqa: SIM115
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            raise StorageError(
+                f"{root}: another run (process {holder}) is writing this lake; "
+                "wait for it to end, or use another --lake"
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        clear_temporaries(root)
+        yield
+
+
+class _HashingFile:
+    """A binary file that hashes what is written; enough of a file for pyarrow."""
+
+    def __init__(self, path: Path) -> None:
+        self.file: BinaryIO = open(path, "wb", buffering=1 << 20)  # noqa: SIM115
+        self.sha256 = hashlib.sha256()
+        self.bytes = 0
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        self.sha256.update(view)
+        self.bytes += len(view)
+        return self.file.write(view)
+
+    def flush(self) -> None:
+        self.file.flush()
+
+    @property
+    def closed(self) -> bool:
+        return self.file.closed
+
+    def tell(self) -> int:
+        return self.bytes
+
+    def close(self) -> None:
+        if not self.file.closed:
+            self.file.flush()
+            crash_point("before-sync")
+            os.fsync(self.file.fileno())
+            self.file.close()
+
+    def seekable(self) -> bool:
+        return False
+
+    def readable(self) -> bool:
+        return False
+
+    def writable(self) -> bool:
+        return True
+
+
+class ParquetFile:
+    """A Parquet file in the making: fixed row groups, fixed encodings, hashed on the way."""
+
+    def __init__(self, path: Path, table: Table, metadata: Mapping[str, str]) -> None:
+        self.path = path
+        self.table = table
+        self.rows = 0
+        self._group = rows_per_group(table)
+        self._pending: list[pa.Table] = []
+        self._pending_rows = 0
+        self._schema = table.schema().with_metadata(dict(metadata))
+        with readable_os_errors(path):
+            self._file = _HashingFile(path)
+        self._writer = pq.ParquetWriter(
+            pa.PythonFile(self._file, mode="w"),
+            self._schema,
+            version=_PARQUET_VERSION,
+            compression=COMPRESSION,
+            compression_level=COMPRESSION_LEVEL,
+            data_page_size=_DATA_PAGE_BYTES,
+            write_statistics=True,
+            store_schema=True,
+            **_encodings(table),
+        )
+
+    def write(self, data: pa.Table | pa.RecordBatch) -> None:
+        """Append rows whose columns are the table's, in order and in type."""
+        part = pa.Table.from_batches([data]) if isinstance(data, pa.RecordBatch) else data
+        if not part.num_rows:
+            return
+        expected = self._schema.names
+        if part.column_names != expected:
+            raise TypeError(f"{self.table.name}: columns {part.column_names}, expected {expected}")
+        part = part.cast(self._schema)
+        self._pending.append(part)
+        self._pending_rows += part.num_rows
+        self.rows += part.num_rows
+        while self._pending_rows >= self._group:
+            self._flush(self._group)
+
+    def _flush(self, rows: int) -> None:
+        whole = pa.concat_tables(self._pending)
+        group, rest = whole.slice(0, rows), whole.slice(rows)
+        # One chunk a column: pages must not show where the caller's chunks ended.
+        with readable_os_errors(self.path):
+            self._writer.write_table(group.combine_chunks(), row_group_size=self._group)
+        self._pending = [rest] if rest.num_rows else []
+        self._pending_rows = rest.num_rows
+
+    def close(self) -> None:
+        """Write what is left and sync; the file stays where it was written."""
+        if self._pending_rows:
+            self._flush(self._pending_rows)
+        with readable_os_errors(self.path):
+            self._writer.close()
+            self._file.close()
+
+    def abandon(self) -> None:
+        """Close without finishing and remove what was written."""
+        with contextlib.suppress(Exception):
+            self._writer.close()
+        with contextlib.suppress(Exception):
+            self._file.file.close()
+        self.path.unlink(missing_ok=True)
+
+    @property
+    def bytes(self) -> int:
+        return self._file.bytes
+
+    @property
+    def sha256(self) -> str:
+        return self._file.sha256.hexdigest()
+
+
+def _encodings(table: Table) -> dict[str, Any]:
+    """Pyarrow's arguments for the encodings the table declares."""
+    names = {
+        "delta": "DELTA_BINARY_PACKED",
+        "split": "BYTE_STREAM_SPLIT",
+        "plain": "PLAIN",
+    }
+    dictionary = [c.name for c in table.columns if c.encoding == "dict"]
+    encoded = {c.name: names[c.encoding] for c in table.columns if c.encoding != "dict"}
+    return {"use_dictionary": dictionary or False, "column_encoding": encoded or None}
+
+
+class HashCache:
+    """sha256 of raw files, remembered by path, size, mtime and inode."""
+
+    def __init__(self, root: Path, *, rehash: bool = False) -> None:
+        self._root = root
+        self._path = root / CACHE / "sha256.json"
+        self._known: dict[str, list[Any]] = {} if rehash else (read_json(self._path) or {})
+        self._changed = False
+
+    def sha256(self, path: Path) -> str:
+        """Hash of the file's content, read in blocks when it is not known."""
+        with readable_os_errors(path):
+            stat = path.stat()
+            key = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+            name = str(path.resolve())
+            known = self._known.get(name)
+            if known and known[:3] == key:
+                return str(known[3])
+            with open(path, "rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        self._known[name] = [*key, digest]
+        self._changed = True
+        return digest
+
+    def save(self) -> None:
+        if self._changed:
+            write_json(self._root, self._path, self._known)
+            self._changed = False
