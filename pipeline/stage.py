@@ -206,7 +206,9 @@ class Inputs(Protocol):
 class Writer(Protocol):
     """A Parquet file in the making; nothing is visible before the task is committed."""
 
-    rows: int
+    @property
+    def rows(self) -> int:
+        """Rows written so far."""
 
     def write(self, data: pa.Table | pa.RecordBatch) -> None:
         """Append rows; the schema must be the table's.  Chunk sizes do not matter."""

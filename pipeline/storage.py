@@ -244,8 +244,19 @@ class ParquetFile:
         if self._pending_rows:
             self._flush(self._pending_rows)
         with readable_os_errors(self.path):
+            self._data_sha256 = self._file.sha256.copy()
             self._writer.close()
             self._file.close()
+
+    def content(self, extra: str) -> str:
+        """Hash of the rows, of ``extra`` and of the table's name and version.
+
+        The footer is left out: it tells where the rows came from, and rows that come out the
+        same from other inputs are the same content to whoever reads them.
+        """
+        digest = self._data_sha256.copy()
+        digest.update(f"{self.table.name} {self.table.version} {self.rows} {extra}".encode())
+        return digest.hexdigest()
 
     def abandon(self) -> None:
         """Close without finishing and remove what was written."""

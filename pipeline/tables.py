@@ -194,7 +194,7 @@ def book_table(depth: int = DEFAULT_DEPTH) -> Table:
     return Table(
         "book",
         "date",
-        1,
+        DYNAMIC_VERSIONS["book"],
         "event end whose top levels differ from the last row's, or that traded; one row at the "
         "start of validity and after a snapshot",
         (
@@ -326,3 +326,13 @@ def resolve(name: str, tables: Sequence[Table]) -> Table:
         if table.name == name:
             return table
     raise RequestError.unknown("table", name, [t.name for t in tables])
+
+
+DYNAMIC_VERSIONS = {"book": 1, "features": 1, "labels": 1}
+"""Schema versions of tables whose columns depend on settings."""
+
+
+def schema_versions(names: Sequence[str]) -> dict[str, int]:
+    """Schema versions of the named tables that have one here; part of every fingerprint."""
+    known = {table.name: table.version for table in STATIC_TABLES} | DYNAMIC_VERSIONS
+    return {name: known[name] for name in names if name in known}

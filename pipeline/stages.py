@@ -1,0 +1,35 @@
+"""The stages by name, in the order data flows through them.
+
+A new stage is one line here and one module of its own; the runner is not touched.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import cast
+
+from pipeline.errors import RequestError
+from pipeline.stage import Stage
+
+STAGES: dict[str, str] = {
+    "ingest": "pipeline.ingest.stage:INGEST",
+    "instruments": "pipeline.ingest.stage:INSTRUMENTS",
+    "book": "pipeline.book.stage:BOOK",
+    "features": "pipeline.featurise:FEATURES",
+    "simulate": "pipeline.backtest.stage:SIMULATE",
+    "summarise": "pipeline.backtest.stage:SUMMARISE",
+}
+
+
+def load_stage(name: str) -> Stage:
+    """The stage of that name; its module is imported only now."""
+    if name not in STAGES:
+        raise RequestError.unknown("stage", name, STAGES)
+    module, _, attribute = STAGES[name].partition(":")
+    return cast("Stage", getattr(import_module(module), attribute))
+
+
+def upstream(name: str) -> list[str]:
+    """The stages that come before, then the stage itself."""
+    names = list(STAGES)
+    return names[: names.index(name) + 1]

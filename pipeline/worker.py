@@ -1,0 +1,289 @@
+"""One task, run to its commit: in this process, or in a worker of the runner's pool."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.catalog import Resolved, commit_path, output_path
+from pipeline.errors import MboError
+from pipeline.stage import Partition, Stored, Task
+from pipeline.storage import (
+    ParquetFile,
+    commit_file,
+    crash_point,
+    read_json,
+    readable_os_errors,
+    storage_error,
+    temporary_path,
+    write_json,
+)
+from pipeline.tables import Table
+
+PROGRESS_SECONDS = 0.2
+"""A task reports its progress at most this often."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A task ready to run: inputs resolved, fingerprint known.  Travels to a worker."""
+
+    number: int
+    stage: str
+    version: int
+    task: Task
+    inputs: tuple[Resolved, ...]
+    fingerprint: str
+    root: Path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job.  ``error`` is one readable line; ``detail`` the traceback."""
+
+    number: int
+    record: Mapping[str, Any] | None = None
+    warnings: tuple[str, ...] = ()
+    seconds: float = 0.0
+    error: str = ""
+    detail: str = ""
+    fatal: bool = False
+    """The lake itself cannot be written: no other task would fare better."""
+
+
+class TaskInputs:
+    """The resolved inputs of a job, as the stage sees them."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+
+    def stored(self, table: str, partition: Partition | None = None) -> Stored | None:
+        wanted = self._job.task.partition if partition is None else partition
+        for item in self._job.inputs:
+            if item.table == table and item.partition == wanted:
+                return item.stored
+        return None
+
+    def all(self, table: str) -> Sequence[Stored]:
+        return [i.stored for i in self._job.inputs if i.table == table and i.stored is not None]
+
+    def raw(self) -> Sequence[Path]:
+        return [item.path for item in self._job.inputs if item.path is not None]
+
+
+@dataclass
+class TaskWriter:
+    """One output file; written in the lake's folder of temporaries until the commit."""
+
+    table: Table
+    partition: Partition
+    part: int
+    final: Path
+    file: ParquetFile
+    extra: str
+    """The stage's own metadata as JSON: part of the content."""
+    notes: dict[str, Any] = field(default_factory=dict)
+    closed: bool = False
+
+    @property
+    def rows(self) -> int:
+        return self.file.rows
+
+    def write(self, data: pa.Table | pa.RecordBatch) -> None:
+        self.file.write(data)
+
+    def note(self, **facts: Any) -> None:
+        self.notes.update(facts)
+
+    def close(self) -> None:
+        if not self.closed:
+            self.file.close()
+            self.closed = True
+
+
+class TaskOutputs:
+    """Writers of a job and their commit."""
+
+    def __init__(self, job: Job, report: Callable[[int, int, int | None], None]) -> None:
+        self._job = job
+        self._report = report
+        self._last_report = 0.0
+        self._writers: dict[tuple[str, str, int], TaskWriter] = {}
+        self.warnings: list[str] = []
+
+    def writer(
+        self,
+        table: Table,
+        partition: Partition | None = None,
+        *,
+        part: int = 0,
+        metadata: Mapping[str, str] | None = None,
+    ) -> TaskWriter:
+        where = self._job.task.partition if partition is None else partition
+        key = (table.name, where.path, part)
+        if key in self._writers:
+            raise ValueError(f"{table.name} {where}: part {part} has a writer already")
+        final = output_path(self._job.root, table.name, where, part)
+        file = ParquetFile(
+            temporary_path(self._job.root, f"{table.name}.parquet"),
+            table,
+            {**self._metadata(table), **(metadata or {})},
+        )
+        extra = json.dumps(dict(metadata or {}), sort_keys=True)
+        writer = TaskWriter(table, where, part, final, file, extra)
+        self._writers[key] = writer
+        return writer
+
+    def _metadata(self, table: Table) -> dict[str, str]:
+        """Lineage that travels with the file, whatever happens to the lake around it."""
+        job = self._job
+        return {
+            "mbo.table": table.name,
+            "mbo.schema_version": str(table.version),
+            "mbo.stage": job.stage,
+            "mbo.stage_version": str(job.version),
+            "mbo.params": json.dumps(job.task.params, sort_keys=True),
+            "mbo.inputs": json.dumps([item.identity() for item in job.inputs]),
+            "mbo.fingerprint": job.fingerprint,
+        }
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
+
+    def progress(self, done: int, total: int | None = None) -> None:
+        now = time.monotonic()
+        if now - self._last_report >= PROGRESS_SECONDS:
+            self._last_report = now
+            self._report(self._job.number, done, total)
+
+    def abandon(self) -> None:
+        """Remove everything written so far."""
+        for writer in self._writers.values():
+            writer.file.abandon()
+
+    def commit(self) -> dict[str, Any]:
+        """Rename all files, then write the commit record.  Returns the record."""
+        job = self._job
+        for writer in self._writers.values():
+            writer.close()
+        place = commit_path(job.root, job.stage, job.task.partition)
+        old = read_json(place) or {"outputs": []}
+        # From here to the new record the task counts as not done.
+        place.unlink(missing_ok=True)
+        outputs = []
+        for key in sorted(self._writers):
+            writer = self._writers[key]
+            with readable_os_errors(writer.final):
+                commit_file(writer.file.path, writer.final)
+            crash_point("between-renames")
+            outputs.append(
+                {
+                    "table": writer.table.name,
+                    "table_version": writer.table.version,
+                    "partition": writer.partition.path,
+                    "file": str(writer.final.relative_to(job.root)),
+                    "rows": writer.rows,
+                    "bytes": writer.file.bytes,
+                    "sha256": writer.file.sha256,
+                    "content": writer.file.content(writer.extra),
+                    "notes": writer.notes,
+                }
+            )
+        record = {
+            "stage": job.stage,
+            "stage_version": job.version,
+            "partition": job.task.partition.path,
+            "fingerprint": job.fingerprint,
+            "params": dict(job.task.params),
+            "inputs": [item.record() for item in job.inputs],
+            "outputs": outputs,
+            "warnings": self.warnings,
+        }
+        crash_point("before-commit")
+        write_json(job.root, place, record)
+        kept = {item["file"] for item in outputs}
+        for item in old["outputs"]:
+            if item["file"] not in kept:
+                (job.root / item["file"]).unlink(missing_ok=True)
+        return record
+
+
+def execute(job: Job, report: Callable[[int, int, int | None], None]) -> Outcome:
+    """Run a job; every failure becomes an :class:`Outcome`, whatever its cause."""
+    import traceback
+
+    from pipeline.stages import load_stage
+
+    started = time.perf_counter()
+    outputs = TaskOutputs(job, report)
+    error, detail, fatal = "", "", False
+    try:
+        load_stage(job.stage).run(job.task, TaskInputs(job), outputs)
+        record = outputs.commit()
+    except KeyboardInterrupt:
+        outputs.abandon()
+        raise
+    except MboError as caught:
+        error, detail = str(caught), traceback.format_exc()
+        fatal = isinstance(caught.__cause__, OSError) and caught.__cause__.errno == 28
+    except OSError as caught:
+        error, detail = str(storage_error(caught, job.root)), traceback.format_exc()
+        fatal = caught.errno == 28
+    except MemoryError:
+        error, detail = "out of memory; use fewer --workers", traceback.format_exc()
+    except Exception as caught:  # a fault of ours: the other tasks go on, this one says so
+        error = f"internal error: {type(caught).__name__}: {caught}; --debug shows where"
+        detail = traceback.format_exc()
+    else:
+        return Outcome(job.number, record, tuple(outputs.warnings), time.perf_counter() - started)
+    outputs.abandon()
+    return Outcome(
+        job.number,
+        warnings=tuple(outputs.warnings),
+        seconds=time.perf_counter() - started,
+        error=error,
+        detail=detail,
+        fatal=fatal,
+    )
+
+
+_queue: Any = None
+
+
+def initialise_worker(queue: Any, parent: int) -> None:
+    """Set up a worker process: interrupts are the parent's business."""
+    global _queue  # noqa: PLW0603 - one per process, set once
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _queue = queue
+    _die_with_parent(parent)
+
+
+def _die_with_parent(parent: int) -> None:
+    """A worker whose parent was killed must not go on writing."""
+    import threading
+
+    def watch() -> None:
+        while True:
+            time.sleep(0.5)
+            if os.getppid() != parent:
+                os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def execute_in_worker(job: Job) -> Outcome:
+    def report(number: int, done: int, total: int | None) -> None:
+        if _queue is not None:
+            with contextlib.suppress(Exception):
+                _queue.put((number, done, total))
+
+    return execute(job, report)
