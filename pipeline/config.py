@@ -24,10 +24,21 @@ class RawSettings:
     """Where the vendor's files are and what to do when two disagree."""
 
     path: str = "data/raw"
+    paths: tuple[str, ...] = ()
+    """Files or folders instead of ``path``, as `mbo ingest PATH...` gives them."""
     prefer: str = "error"
     """``error`` or ``newest``: two different files for the same day and symbol."""
     verify_hashes: bool = True
     """Compare files with their batch folder's manifest."""
+    rehash: bool = False
+    """Read every file's hash anew instead of trusting path, size, mtime and inode."""
+    retick: bool = False
+    """Accept a smaller tick than the one pinned earlier; what depends on it is recomputed."""
+
+    @property
+    def roots(self) -> tuple[Path, ...]:
+        """Where to look for raw files."""
+        return tuple(Path(p) for p in (self.paths or (self.path,)))
 
 
 @dataclass(frozen=True)

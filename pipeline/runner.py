@@ -147,6 +147,7 @@ class _Schedule:
             for partition in (task.outputs or (task.partition,))
         }
         own_tables = set(stage.tables)
+        self._blocked: set[int] = set()
         self._needs: list[set[int]] = []
         self._needed_by: dict[int, list[int]] = {}
         for number, task in enumerate(self.tasks):
@@ -174,8 +175,8 @@ class _Schedule:
             job = self._job(number)
             if job is not None:
                 jobs.append(job)
-                continue
-            stack += self._release(number)
+            elif number not in self._blocked:
+                stack += self._release(number)
         return jobs
 
     def _release(self, number: int) -> list[int]:
@@ -199,6 +200,7 @@ class _Schedule:
             if stored is None and not ref.optional:
                 message = f"needs {ref.table} {ref.partition}, which is not there"
                 self.summary.blocked.append((str(task.partition), message))
+                self._block(number)
                 return None
             content = stored.content if stored else ""
             inputs.append(Resolved(ref.table, ref.partition, content, stored))
@@ -208,15 +210,7 @@ class _Schedule:
         if current and commit and commit.intact(self.catalog.root) and not self.options.force:
             self.summary.up_to_date += 1
             return None
-        return Job(
-            number,
-            self.stage.name,
-            self.stage.version,
-            task,
-            tuple(inputs),
-            mark,
-            self.catalog.root,
-        )
+        return Job(number, self.stage, task, tuple(inputs), mark, self.catalog.root)
 
     def finished(self, outcome: Outcome) -> list[Job]:
         """Take a result in; returns the jobs it frees."""
@@ -243,9 +237,11 @@ class _Schedule:
         is one, must not be taken for the new one.
         """
         failed = str(self.tasks[number].partition)
+        self._blocked.add(number)
         stack = self._release(number)
         while stack:
             other = stack.pop()
+            self._blocked.add(other)
             self.summary.blocked.append(
                 (str(self.tasks[other].partition), f"needs {failed}, which failed")
             )

@@ -243,7 +243,7 @@ class Outputs(Protocol):
 
 
 class Stage(Protocol):
-    """A stage; instances are module-level objects named in ``pipeline.stages``."""
+    """A stage.  Instances are small and can be pickled: they travel to the workers."""
 
     @property
     def name(self) -> str: ...

@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from pipeline.catalog import Resolved, commit_path, output_path
 from pipeline.errors import MboError
-from pipeline.stage import Partition, Stored, Task
+from pipeline.roots import check_roots
+from pipeline.stage import Partition, Stage, Stored, Task
 from pipeline.storage import (
     ParquetFile,
     commit_file,
@@ -38,8 +39,7 @@ class Job:
     """A task ready to run: inputs resolved, fingerprint known.  Travels to a worker."""
 
     number: int
-    stage: str
-    version: int
+    stage: Stage
     task: Task
     inputs: tuple[Resolved, ...]
     fingerprint: str
@@ -149,8 +149,8 @@ class TaskOutputs:
         return {
             "mbo.table": table.name,
             "mbo.schema_version": str(table.version),
-            "mbo.stage": job.stage,
-            "mbo.stage_version": str(job.version),
+            "mbo.stage": job.stage.name,
+            "mbo.stage_version": str(job.stage.version),
             "mbo.params": json.dumps(job.task.params, sort_keys=True),
             "mbo.inputs": json.dumps([item.identity() for item in job.inputs]),
             "mbo.fingerprint": job.fingerprint,
@@ -175,7 +175,7 @@ class TaskOutputs:
         job = self._job
         for writer in self._writers.values():
             writer.close()
-        place = commit_path(job.root, job.stage, job.task.partition)
+        place = commit_path(job.root, job.stage.name, job.task.partition)
         old = read_json(place) or {"outputs": []}
         # From here to the new record the task counts as not done.
         place.unlink(missing_ok=True)
@@ -199,8 +199,8 @@ class TaskOutputs:
                 }
             )
         record = {
-            "stage": job.stage,
-            "stage_version": job.version,
+            "stage": job.stage.name,
+            "stage_version": job.stage.version,
             "partition": job.task.partition.path,
             "fingerprint": job.fingerprint,
             "params": dict(job.task.params),
@@ -221,13 +221,11 @@ def execute(job: Job, report: Callable[[int, int, int | None], None]) -> Outcome
     """Run a job; every failure becomes an :class:`Outcome`, whatever its cause."""
     import traceback
 
-    from pipeline.stages import load_stage
-
     started = time.perf_counter()
     outputs = TaskOutputs(job, report)
     error, detail, fatal = "", "", False
     try:
-        load_stage(job.stage).run(job.task, TaskInputs(job), outputs)
+        job.stage.run(job.task, TaskInputs(job), outputs)
         record = outputs.commit()
     except KeyboardInterrupt:
         outputs.abandon()
@@ -263,6 +261,7 @@ def initialise_worker(queue: Any, parent: int) -> None:
     """Set up a worker process: interrupts are the parent's business."""
     global _queue  # noqa: PLW0603 - one per process, set once
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    check_roots()
     _queue = queue
     _die_with_parent(parent)
 

@@ -1,0 +1,38 @@
+"""All commands, in the order of the work."""
+
+from __future__ import annotations
+
+import typer
+
+from pipeline.cli import look, query, stages
+from pipeline.cli.common import command
+
+app = typer.Typer(
+    name="mbo",
+    help=(
+        "From Databento market-by-order files to books, features and backtests.\n\n"
+        "Start with: mbo doctor data/raw, then mbo ingest, mbo features, "
+        "mbo backtest mean_reversion.  Without data: mbo sample."
+    ),
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+for name, function in (
+    ("sample", stages.sample),
+    ("doctor", stages.doctor),
+    ("ingest", stages.ingest),
+    ("book", stages.book),
+    ("features", stages.features),
+    ("backtest", stages.backtest),
+    ("sql", query.sql),
+    ("status", look.status),
+    ("lineage", look.lineage),
+    ("list", look.list_),
+    ("describe", look.describe),
+    ("gc", look.gc),
+):
+    app.command(name)(command(function))

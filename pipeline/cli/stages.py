@@ -1,0 +1,240 @@
+"""Commands that make tables: sample, ingest, book, features, backtest; and doctor."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.common import Invocation
+from pipeline.config import Settings
+from pipeline.errors import FAILED, OK, RequestError
+from pipeline.runner import RunOptions, StageSummary, run_stage
+from pipeline.stage import Stage
+
+Paths = Annotated[
+    list[Path] | None,
+    typer.Argument(help="Files or folders of .dbn or .dbn.zst; default: raw.path, data/raw."),
+]
+
+
+def run_stages(
+    call: Invocation, stages: Sequence[Stage], settings: Settings | None = None
+) -> list[StageSummary]:
+    """Run stages one after the other on the call's lake, holding its lock."""
+    from pipeline.catalog import LakeCatalog
+    from pipeline.progress import choose_reporter
+    from pipeline.storage import lake_lock
+
+    reporter = choose_reporter(quiet=call.quiet, json=call.json)
+    options = RunOptions(call.workers, call.force, call.dry_run)
+    summaries = []
+    with lake_lock(call.root):
+        catalog = LakeCatalog(call.root)
+        for stage in stages:
+            summary = run_stage(
+                stage, catalog, settings or call.settings, call.selection, options, reporter
+            )
+            summaries.append(summary)
+            if call.debug:
+                for detail in summary.details:
+                    print(detail, file=sys.stderr)
+    return summaries
+
+
+def finish(call: Invocation, summaries: Sequence[StageSummary]) -> int:
+    """Print the closing summary; returns the exit code."""
+    if call.json:
+        call.print_json({"stages": [summary.as_json() for summary in summaries]})
+    elif not call.quiet:
+        failures = [(s.stage, *item) for s in summaries for item in s.failed]
+        blocked = sum(len(s.blocked) for s in summaries)
+        if call.dry_run:
+            for summary in summaries:
+                for name in summary.planned:
+                    print(f"would run {summary.stage} {name}")
+        if failures:
+            print(f"{len(failures)} failed:", file=sys.stderr)
+            for stage, name, message in failures:
+                print(f"  {stage} {name}: {message}", file=sys.stderr)
+        if blocked:
+            first = next(item for s in summaries for item in s.blocked)
+            print(f"{blocked} could not run, for example {first[0]}: {first[1]}", file=sys.stderr)
+    return max((summary.exit_code for summary in summaries), default=OK)
+
+
+def load(names: Sequence[str], settings: Settings, *, explicit_raw: bool) -> list[Stage]:
+    """The named stages; ingest only where there are raw files or they were asked for."""
+    from pipeline.stages import load_stage
+
+    wanted = list(names)
+    if not explicit_raw and not any(root.exists() for root in settings.raw.roots):
+        wanted = [name for name in wanted if name != "ingest"]
+    return [load_stage(name) for name in wanted]
+
+
+def sample(
+    call: Invocation,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder to write; default: data/sample/raw.")
+    ] = None,
+    days: Annotated[int | None, typer.Option("--days", min=1, help="Trading sessions.")] = None,
+    records: Annotated[
+        int | None, typer.Option("--records", min=1000, help="Records a session.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Same seed, same bytes.")] = None,
+    null: Annotated[
+        bool, typer.Option("--null", help="Flow that does not depend on the book.")
+    ] = False,
+) -> int:
+    """Write the simulated sample market, a genuine batch folder.
+
+    Example: mbo sample --days 5 --records 500000 --out /tmp/sample
+    """
+    from pipeline.sample import SampleOptions, write_sample
+
+    section = call.settings.sample
+    options = SampleOptions(
+        out=out or Path(section.raw),
+        days=days or section.days,
+        records=records or section.records,
+        seed=section.seed if seed is None else seed,
+        null=null,
+    )
+    say = None if call.quiet or call.json else _say
+    summary = write_sample(options, say)
+    if call.json:
+        call.print_json(summary.as_json())
+    elif not call.quiet:
+        print(summary)
+    return OK
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def doctor(call: Invocation, paths: Paths = None) -> int:
+    """Show what a raw folder holds, before anything is written.
+
+    Example: mbo doctor ~/downloads/GLBX-20250528-84NHYCGUFY
+    """
+    from pipeline.ingest.doctor import examine, render
+
+    roots = tuple(paths) if paths else call.settings.raw.roots
+    report = examine(roots, call.settings)
+    if call.json:
+        call.print_json(report.as_json())
+    else:
+        print(render(report))
+    return FAILED if report.refused else OK
+
+
+def ingest(
+    call: Invocation,
+    paths: Paths = None,
+    rehash: Annotated[bool, typer.Option("--rehash", help="Read every file's hash anew.")] = False,
+    retick: Annotated[
+        bool, typer.Option("--retick", help="Accept a smaller tick than the pinned one.")
+    ] = False,
+) -> int:
+    """Turn DBN files into partitioned Parquet, row for row.
+
+    Example: mbo ingest ~/downloads/GLBX-20250528-84NHYCGUFY --workers 4
+    """
+    for path in paths or ():
+        if not path.exists():
+            raise RequestError.missing_path(path)
+    settings = call.settings.with_values(
+        raw={
+            "paths": tuple(str(p) for p in paths) if paths else None,
+            "rehash": rehash or None,
+            "retick": retick or None,
+        }
+    )
+    if not paths and not any(root.exists() for root in settings.raw.roots):
+        raise RequestError(
+            f"{settings.raw.path}: no such folder; put Databento files there, name their "
+            "folder, or run `mbo sample` for a simulated market"
+        )
+    stages = load(["ingest", "instruments"], settings, explicit_raw=True)
+    return finish(call, run_stages(call, stages, settings))
+
+
+def book(call: Invocation) -> int:
+    """Rebuild books, flow, trades and quality from MBO records.
+
+    Example: mbo book --symbols 'ES*' --start 2025-05-01 --end 2025-05-09
+    """
+    stages = load(["ingest", "instruments", "book"], call.settings, explicit_raw=False)
+    return finish(call, run_stages(call, stages))
+
+
+def features(
+    call: Invocation,
+    set_: Annotated[
+        str | None, typer.Option("--set", help="Feature set of research.toml, or default.")
+    ] = None,
+) -> int:
+    """Compute features and labels by trading session.
+
+    Example: mbo features --set default --symbols ESM5
+    """
+    settings = call.settings.with_values(features={"set": set_})
+    names = ["ingest", "instruments", "book", "features"]
+    stages = load(names, settings, explicit_raw=False)
+    return finish(call, run_stages(call, stages, settings))
+
+
+def backtest(
+    call: Invocation,
+    strategy: Annotated[str, typer.Argument(help="Name, or path/to/file.py:name.")],
+    parameters: Annotated[
+        list[str] | None, typer.Option("-p", "--param", help="key=value; may be repeated.")
+    ] = None,
+    latency: Annotated[
+        str | None, typer.Option("--latency", help="Decision to venue, e.g. 250us, 1ms.")
+    ] = None,
+    fees: Annotated[str | None, typer.Option("--fees", help="Fee schedule [fees.NAME].")] = None,
+    set_: Annotated[str | None, typer.Option("--set", help="Feature set to read.")] = None,
+    readings: Annotated[
+        str | None, typer.Option("--readings", help="Of optimistic, exact, pessimistic.")
+    ] = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Trade incomplete sessions, too.")
+    ] = False,
+) -> int:
+    """Run one backtest; print and store its result.
+
+    Example: mbo backtest mean_reversion -p entry_z=2.0 --latency 1ms
+    """
+    from pipeline.backtest.command import prepare, present
+
+    settings = call.settings.with_values(
+        backtest={
+            "latency": latency,
+            "fees": fees,
+            "set": set_,
+            "readings": tuple(r.strip() for r in readings.split(",")) if readings else None,
+            "partial": partial or None,
+        },
+    )
+    settings = settings.with_values(
+        features={"set": settings.backtest.set or settings.features.set}
+    )
+    request = prepare(strategy, parameters or [], settings)
+    names = ["ingest", "instruments", "book", "features"]
+    upstream = load(names, settings, explicit_raw=False)
+    summaries = run_stages(call, upstream, settings)
+    code = finish(replace(call, json=False), summaries)
+    if code != OK and not call.quiet:
+        print("backtest: runs on what could be computed", file=sys.stderr)
+    own = run_stages(call, request.stages(), settings)
+    code = max(code, finish(replace(call, json=False), own))
+    if not call.dry_run:
+        present(call.root, request, print_json=call.print_json if call.json else None)
+    return code

@@ -1,0 +1,252 @@
+"""The lake as quants use it: ``open_lake(...)``, ``scan``, ``run``, ``sql``.
+
+>>> lake = open_lake("data/lake")                                     # doctest: +SKIP
+>>> lake.scan("book", symbols="MES*", start="2025-05-01").collect()   # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.catalog import LakeCatalog
+from pipeline.errors import RequestError
+from pipeline.stage import Partition, Selection, Stored
+from pipeline.units import NS_PER_S
+
+if TYPE_CHECKING:
+    import polars as pl
+
+WHICH_COMMAND = {
+    "mbo": "mbo ingest",
+    "sources": "mbo ingest",
+    "instruments": "mbo ingest",
+    "book": "mbo book",
+    "flow": "mbo book",
+    "trades": "mbo book",
+    "quality": "mbo book",
+    "features": "mbo features",
+    "labels": "mbo features",
+    "runs": "mbo backtest",
+    "orders": "mbo backtest",
+    "fills": "mbo backtest",
+    "equity": "mbo backtest",
+}
+"""Which command makes a table, for messages."""
+
+
+def open_lake(path: str | Path = "data/lake") -> Lake:
+    """Open a lake for reading.  Cheap: nothing is scanned before it is asked for.
+
+    Raises
+    ------
+    RequestError
+        If there is no such folder.
+    """
+    root = Path(path)
+    if not root.is_dir():
+        raise RequestError(f"{root}: no lake here; run `mbo ingest` first")
+    return Lake(root)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One backtest: its row of ``runs`` and its tables as lazy frames."""
+
+    run_id: str
+    lake: Lake
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """The row of ``runs``: parameters and figures, undefined ones None.  Where a run has
+        several readings the first is returned; :attr:`readings` has them all.
+        """
+        return self.readings.row(0, named=True)
+
+    @property
+    def readings(self) -> pl.DataFrame:
+        return self._scan("runs").collect()
+
+    @property
+    def orders(self) -> pl.LazyFrame:
+        return self._scan("orders")
+
+    @property
+    def fills(self) -> pl.LazyFrame:
+        return self._scan("fills")
+
+    @property
+    def equity(self) -> pl.LazyFrame:
+        return self._scan("equity")
+
+    def _scan(self, table: str) -> pl.LazyFrame:
+        return self.lake.scan(table, run_id=self.run_id)
+
+
+@dataclass(frozen=True)
+class Lake:
+    """A lake opened for reading; only committed partitions are seen."""
+
+    root: Path
+
+    @cached_property
+    def catalog(self) -> LakeCatalog:
+        return LakeCatalog(self.root)
+
+    def tables(self) -> list[str]:
+        """Names of the tables that hold something."""
+        return [name for name in self.catalog.tables() if not name.startswith("_")]
+
+    def partitions(
+        self,
+        table: str,
+        *,
+        dataset: str | None = None,
+        symbols: str | None = None,
+        start: str | date | None = None,
+        end: str | date | None = None,
+        **keys: str,
+    ) -> list[Stored]:
+        """Committed partitions of a table.
+
+        Parameters
+        ----------
+        symbols
+            Shell-style pattern, several separated by commas.
+        start, end
+            UTC dates, or sessions for tables keyed by session; inclusive.
+        keys
+            Other keys: ``set="default"``, ``run_id="..."``, ``model="..."``.
+
+        Raises
+        ------
+        RequestError
+            For an unknown table, one that is empty, or a selection that matches nothing.
+        """
+        stored = self.catalog.partitions(table)
+        if not stored:
+            if table in WHICH_COMMAND:
+                raise RequestError(
+                    f"{self.root} holds no {table}; `{WHICH_COMMAND[table]}` makes it"
+                )
+            raise RequestError.unknown("table", table, self.tables(), where=str(self.root))
+        selection = Selection(dataset, symbols, as_date(start), as_date(end))
+        chosen = [
+            item
+            for item in stored
+            if selection.admits(item.partition)
+            and all(item.partition.get(name) == value for name, value in keys.items())
+        ]
+        if not chosen:
+            wanted = {"dataset": dataset, "symbols": symbols, "start": start, "end": end, **keys}
+            text = " ".join(f"{k}={v}" for k, v in wanted.items() if v is not None)
+            raise RequestError(f"{table}: no partition matches {text}")
+        return chosen
+
+    def scan(
+        self,
+        table: str,
+        *,
+        dataset: str | None = None,
+        symbols: str | None = None,
+        start: str | date | None = None,
+        end: str | date | None = None,
+        **keys: str,
+    ) -> pl.LazyFrame:
+        """A lazy frame of a table, its partition keys as columns; see :meth:`partitions`.
+
+        Prices are Int64 in 1e-9 units, times ``Datetime[ns, UTC]``, undefined is null.
+        """
+        import polars as pl
+
+        chosen = self.partitions(
+            table, dataset=dataset, symbols=symbols, start=start, end=end, **keys
+        )
+        names = dict.fromkeys(name for item in chosen for name, _ in item.partition.keys)
+        types = {"date": pl.Date, "session": pl.Date}
+        return pl.scan_parquet(
+            [path for item in chosen for path in item.files],
+            hive_partitioning=True,
+            hive_schema={name: types.get(name, pl.String) for name in names},
+            glob=False,
+        )
+
+    def run(self, run_id: str) -> Run:
+        """A backtest by its id, or by enough of its first characters.
+
+        Raises
+        ------
+        RequestError
+            If no run, or more than one, begins like that.
+        """
+        known = self.run_ids()
+        matching = [name for name in known if name.startswith(run_id)]
+        if len(matching) != 1:
+            if matching:
+                raise RequestError(f"run {run_id!r} is ambiguous: {', '.join(matching)}")
+            raise RequestError.unknown("run", run_id, known, where=str(self.root))
+        return Run(matching[0], self)
+
+    def run_ids(self) -> list[str]:
+        return [item.partition["run_id"] for item in self.catalog.partitions("runs")]
+
+    def sql(self, query: str) -> pl.DataFrame:
+        """Run a DuckDB query over the lake's tables and return its rows.
+
+        Raises
+        ------
+        RequestError
+            If the query is wrong; the message is DuckDB's, in one line.
+        """
+        from pipeline.sql import query_frame
+
+        return query_frame(self.root, query)
+
+    def instrument(self, symbol: str, *, dataset: str | None = None) -> dict[str, Any]:
+        """The latest row of ``instruments`` for a symbol."""
+        import polars as pl
+
+        rows = (
+            self.scan("instruments", dataset=dataset)
+            .filter(pl.col("symbol") == symbol)
+            .sort("last_date")
+            .collect()
+        )
+        if rows.is_empty():
+            names = self.scan("instruments").select("symbol").collect()["symbol"].to_list()
+            raise RequestError.unknown("symbol", symbol, names, where="instruments")
+        return rows.row(-1, named=True)
+
+
+def as_date(value: str | date | None) -> date | None:
+    """A date from ``2025-05-01`` or ``20250501``.
+
+    Raises
+    ------
+    RequestError
+        If the text is no date.
+    """
+    if value is None or isinstance(value, date):
+        return value
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        raise RequestError(f"{value!r} is not a date; write it as 2025-05-01") from None
+
+
+def partition_date(partition: Partition) -> date:
+    """The UTC date or session of a partition."""
+    return date.fromisoformat(partition.get("date") or partition["session"])
+
+
+def utc_date(ts_ns: int) -> date:
+    """UTC date of a time in nanoseconds."""
+    return date.fromordinal(719_163 + ts_ns // (86_400 * NS_PER_S))
+
+
+def rows_of(stored: Sequence[Stored]) -> int:
+    return sum(item.rows for item in stored)

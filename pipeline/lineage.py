@@ -1,0 +1,147 @@
+"""Where a file of the lake came from, and what in the lake has lost its origin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.catalog import Commit, LakeCatalog
+from pipeline.errors import RequestError
+from pipeline.stage import Partition
+from pipeline.storage import CACHE, COMMITS, TMP
+
+
+@dataclass
+class Node:
+    """A task and what it was made from, back to the raw files."""
+
+    title: str
+    facts: dict[str, Any]
+    inputs: list[Node] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "title": self.title,
+            **self.facts,
+            "inputs": [node.as_json() for node in self.inputs],
+        }
+
+
+def find_partition(catalog: LakeCatalog, path: Path) -> tuple[str, Partition]:
+    """Table and partition of a file or folder of the lake.
+
+    Raises
+    ------
+    RequestError
+        If the path is not below the lake or nothing was committed there.
+    """
+    try:
+        relative = path.resolve().relative_to(catalog.root.resolve())
+    except ValueError:
+        relative = path  # given relative to the lake already
+    table, _, rest = relative.as_posix().partition("/")
+    if rest.endswith(".parquet"):
+        rest = rest.rpartition("/")[0]
+    partition = Partition.parse(rest)
+    if catalog.get(table, partition) is None:
+        known = [f"{table}/{s.partition.path}" for s in catalog.partitions(table)]
+        raise RequestError.unknown(
+            "partition", relative.as_posix(), known or list(catalog.tables()), where="the lake"
+        )
+    return table, partition
+
+
+def trace(catalog: LakeCatalog, table: str, partition: Partition) -> Node:
+    """The chain of tasks behind a partition.  Tasks met before are named, not repeated."""
+    return _trace(catalog, table, partition, set())
+
+
+def _trace(
+    catalog: LakeCatalog, table: str, partition: Partition, seen: set[tuple[str, str]]
+) -> Node:
+    commit = catalog.producer(table, partition)
+    title = f"{table} {partition}"
+    if commit is None:
+        return Node(title, {"state": "no longer in the lake"})
+    record = commit.record
+    stored = catalog.get(table, partition)
+    facts = {
+        "stage": f"{commit.stage} v{record['stage_version']}",
+        "params": record["params"],
+        "rows": stored.rows if stored else 0,
+        "content": stored.content[:16] if stored else "",
+        "fingerprint": commit.fingerprint[:16],
+    }
+    node = Node(title, facts)
+    key = (commit.stage, commit.partition.path)
+    if key in seen:
+        facts["state"] = "shown above"
+        return node
+    seen.add(key)
+    for item in record["inputs"]:
+        if "raw" in item:
+            node.inputs.append(Node(item["raw"], {"sha256": item["sha256"]}))
+            continue
+        origin = Partition.parse(item["partition"])
+        if not item["content"]:
+            node.inputs.append(Node(f"{item['table']} {origin}", {"state": "absent then"}))
+            continue
+        child = _trace(catalog, item["table"], origin, seen)
+        current = catalog.get(item["table"], origin)
+        if current and current.content != item["content"]:
+            child.facts["state"] = "has changed since: this is stale"
+        node.inputs.append(child)
+    return node
+
+
+def render(node: Node, indent: str = "") -> Iterator[str]:
+    """Lines of a tree."""
+    shown = {k: v for k, v in node.facts.items() if v not in ({}, "", None)}
+    yield f"{indent}{node.title}"
+    yield f"{indent}    " + "  ".join(f"{k}={v}" for k, v in shown.items())
+    for child in node.inputs:
+        yield from render(child, indent + "  ")
+
+
+def orphans(catalog: LakeCatalog) -> list[tuple[Commit, str]]:
+    """Records whose raw files, or whose inputs in the lake, are gone; with the reason."""
+    found: dict[tuple[str, str], tuple[Commit, str]] = {}
+    for commit in catalog.commits():
+        gone = [i["raw"] for i in commit.record["inputs"] if "raw" in i]
+        gone = [path for path in gone if not Path(path).exists()]
+        if gone:
+            key = (commit.stage, commit.partition.path)
+            found[key] = (commit, f"raw file {gone[0]} is gone")
+    changed = True
+    while changed:
+        changed = False
+        for commit in catalog.commits():
+            key = (commit.stage, commit.partition.path)
+            if key in found:
+                continue
+            for item in commit.record["inputs"]:
+                if "raw" in item or not item["content"]:
+                    continue
+                origin = catalog.producer(item["table"], Partition.parse(item["partition"]))
+                lost = origin is None or (origin.stage, origin.partition.path) in found
+                # A table over the whole dataset outlives single days it was made from.
+                if (lost and commit.partition.get("date")) or (lost and origin is None):
+                    found[key] = (commit, f"{item['table']} {item['partition']} is gone")
+                    changed = True
+                    break
+    return [found[key] for key in sorted(found)]
+
+
+def strays(catalog: LakeCatalog) -> list[Path]:
+    """Parquet files below the lake that no record owns."""
+    owned = {catalog.root / item["file"] for c in catalog.commits() for item in c.record["outputs"]}
+    internal = {TMP, COMMITS, CACHE}
+    return sorted(
+        path
+        for folder in catalog.root.iterdir()
+        if folder.is_dir() and folder.name not in internal
+        for path in folder.rglob("*.parquet")
+        if path not in owned
+    )
