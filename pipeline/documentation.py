@@ -1,0 +1,109 @@
+"""Reference pages made from the declarations: ``python -m pipeline.documentation`` writes them.
+
+A test compares the pages in ``docs/`` with what this module makes, so that they cannot drift.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pipeline.roots import ROOT
+from pipeline.tables import FEATURE_KEYS, STATIC_TABLES, Column, Table, book_table
+
+_KEYS = {
+    "date": "`dataset`, `date` (UTC date of the index time), `symbol`",
+    "session": "`set`, `dataset`, `session` (trading date), `symbol`",
+    "dataset": "`dataset`",
+    "run": "`run_id`, and `dataset`, `symbol` where a run has several",
+    "source": "`dataset`, and the file",
+}
+
+_INTRODUCTION = """# Tables
+
+Made from the declarations in the code by `python -m pipeline.documentation`; do not edit.
+
+Every table is plain Parquet below the lake, in hive folders named by its keys, which polars,
+DuckDB and pyarrow open as they are: `lake/book/dataset=GLBX.MDP3/date=2025-05-01/symbol=MESM5/`.
+Prices are Int64 in units of 1e-9; times are nanoseconds UTC; undefined is null; `event` is the
+join key of everything that happens in a book. In SQL, prices read as exact DECIMAL(18,9) and
+sizes as BIGINT (see [sql.md](sql.md)).
+"""
+
+
+def all_tables() -> list[Table]:
+    """Every table with fixed columns, in the order data flows through them."""
+    from pipeline.backtest.tables import TABLES as BACKTEST_TABLES
+
+    early = {t.name: t for t in STATIC_TABLES}
+    return [
+        early["sources"],
+        early["mbo"],
+        early["instruments"],
+        book_table(),
+        early["flow"],
+        early["trades"],
+        early["quality"],
+        *BACKTEST_TABLES,
+    ]
+
+
+def _rows(columns: Iterable[Column]) -> list[str]:
+    lines = ["| column | type | unit | null | meaning |", "|---|---|---|---|---|"]
+    lines += [
+        f"| `{c.name}` | {c.type} | {c.unit} | {'yes' if c.nullable else ''} | {c.description} |"
+        for c in columns
+    ]
+    return lines
+
+
+def _shown(table: Table) -> tuple[list[Column], str]:
+    """Columns to print, and a remark where a family of columns is printed once."""
+    if table.name == "book":
+        kept = [c for c in table.columns if not c.name[-2:].isdigit() or c.name.endswith("_00")]
+        return kept, "Levels `_01` to `_09` follow like `_00` (`book.depth`, 1 to 50)."
+    if table.name == "flow":
+        kept = [c for c in table.columns if c.name == "event" or c.name.startswith("bid_l1_")]
+        return kept, (
+            "The same for `bid_l2_10_`, `bid_deep_`, `ask_l1_`, `ask_l2_10_`, `ask_deep_`. Zones "
+            "are relative to the side's touch before the event: `l1` at or better than the touch, "
+            "`l2_10` down to the tenth level, `deep` beyond. A C or M that an F of the same event "
+            "caused counts as `fill` only, up to the F's size. `modify_lose` is the leaving leg of "
+            "a modify that loses priority (old price and size), `modify_join` its arriving leg, so "
+            "that the size of a side changes by add + modify_join - modify_lose - modify_keep - "
+            "cancel - fill."
+        )
+    return list(table.columns), ""
+
+
+def tables_page() -> str:
+    """``docs/tables.md``."""
+    parts = [_INTRODUCTION]
+    for table in all_tables():
+        columns, remark = _shown(table)
+        parts.append(f"## {table.name}\n")
+        parts.append(f"One row per {table.row}. Keys: {_KEYS[table.key]}.\n")
+        parts.append("\n".join(_rows(columns)) + "\n")
+        if remark:
+            parts.append(remark + "\n")
+    parts.append("## features, labels\n")
+    parts.append(
+        f"One row per decision point. Keys: {_KEYS['session']}. Then one column a feature "
+        "(`mbo list features`), Float32, Float64 or integer as declared; labels begin with `y_` "
+        "and come with `t_end`, the time at which they are known.\n"
+    )
+    parts.append("\n".join(_rows(FEATURE_KEYS)) + "\n")
+    return "\n".join(parts)
+
+
+PAGES = {"docs/tables.md": tables_page}
+
+
+def main() -> None:
+    """Write all generated pages."""
+    for name, make in PAGES.items():
+        (ROOT / name).write_text(make(), encoding="utf-8")
+        print(name)
+
+
+if __name__ == "__main__":
+    main()
