@@ -1,0 +1,157 @@
+"""From the state of a book to rows: zones, flow, and the columns of `book`.
+
+Pieces of :mod:`pipeline.book.kernel`'s loop.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from pipeline.book import orders as ob
+from pipeline.book import tape
+from pipeline.book.layout import I64, Book, Scalar
+from pipeline.book.tape import Rows, Run
+from pipeline.jit import inline, kernel
+from pipeline.units import F_BAD_TS_RECV, F_SNAPSHOT
+
+_WORST: Final = -(2**63)
+"""A ladder key no price is below."""
+LARGEST: Final = 2**32 - 1
+"""Sums that do not fit the tables' UInt32 stay here."""
+TENTH_LEVEL: Final = 10
+"""Levels of the zones l1 and l2_10."""
+
+
+@inline
+def advance(clock: Scalar, ts_recv: Scalar, flags: Scalar) -> Scalar:
+    """The running maximum of ts_recv after a record."""
+    if clock != tape.NO_TIME and flags & (F_BAD_TS_RECV | F_SNAPSHOT) == F_BAD_TS_RECV:
+        return clock
+    return max(clock, ts_recv)
+
+
+@inline
+def key_at(book: Book, side: Scalar, level: Scalar) -> Scalar:
+    """Ladder key of the level that many steps from the best, or the worst key there is."""
+    at = book.meta[ob.N_SIDE + side] - 1 - level
+    return book.ladder[side, at, 0] if at >= 0 else np.int64(_WORST)
+
+
+# --- flow --------------------------------------------------------------------------------------
+
+
+@inline
+def _zone(cursor: I64, side: Scalar, price: Scalar) -> Scalar:
+    """0 l1, 1 l2_10, 2 deep, relative to the side's touch before the event."""
+    key = ob.key_of(side, price)
+    if key >= cursor[tape.TOUCH + side]:
+        return np.int64(0)
+    return np.int64(1) if key >= cursor[tape.TENTH + side] else np.int64(2)
+
+
+@inline
+def _count(rows: Rows, row: Scalar, at: Scalar, kind: Scalar, size: Scalar) -> None:
+    """Add one order of a size to a kind of flow; nothing where the size is zero."""
+    if size > 0:
+        column = at + 2 * kind
+        rows.flow[column, row] += np.uint32(1)
+        total = np.int64(rows.flow[column + 1, row]) + size
+        rows.flow[column + 1, row] = min(total, LARGEST)
+
+
+@inline
+def enter_flow(cursor: I64, rows: Rows, change: ob.Change) -> None:
+    """Enter a change of the book into the flow of the row that comes next."""
+    effect, row = change.effect, cursor[tape.N_ROWS]
+    if effect >= ob.REPLACED and effect != ob.ADDED_BY_MODIFY:
+        side = change.old_side
+        at = (side * 3 + _zone(cursor, side, change.old_price)) * tape.ZONE_FLOWS
+        _count(rows, row, at, tape.K_FILL, change.filled)
+        if effect == ob.KEPT:
+            _count(rows, row, at, tape.K_KEEP, change.old_size - change.new_size - change.filled)
+        elif effect == ob.REDUCED:
+            _count(rows, row, at, tape.K_CANCEL, change.old_size - change.new_size - change.filled)
+        elif effect == ob.MOVED:
+            _count(rows, row, at, tape.K_LOSE, change.old_size - change.filled)
+        else:
+            _count(rows, row, at, tape.K_CANCEL, change.old_size - change.filled)
+    if effect <= ob.ADDED_BY_MODIFY or effect == ob.MOVED:
+        side = change.new_side
+        at = (side * 3 + _zone(cursor, side, change.new_price)) * tape.ZONE_FLOWS
+        _count(rows, row, at, tape.K_JOIN if effect == ob.MOVED else tape.K_ADD, change.new_size)
+
+
+# --- rows --------------------------------------------------------------------------------------
+
+
+@inline
+def reread(book: Book, top: I64, side: Scalar) -> Scalar:
+    """Bring the remembered top levels of a side up to date; true where any differed."""
+    count = book.meta[ob.N_SIDE + side]
+    changed = False
+    for level in range(top.shape[1]):
+        price, size, orders = np.int64(tape.NULL), np.int64(0), np.int64(0)
+        if level < count:
+            slot = book.ladder[side, count - 1 - level, 1]
+            price = book.levels[slot, ob.PRICE]
+            size = book.levels[slot, ob.TOTAL]
+            orders = book.levels[slot, ob.COUNT]
+        if top[side, level, 0] != price or top[side, level, 1] != size:
+            changed = True
+        if top[side, level, 2] != orders:
+            changed = True
+        top[side, level, 0] = price
+        top[side, level, 1] = size
+        top[side, level, 2] = orders
+    return changed
+
+
+@kernel
+def reread_all(book: Book, top: I64) -> None:
+    """Bring both sides up to date."""
+    reread(book, top, np.int64(0))
+    reread(book, top, np.int64(1))
+
+
+@inline
+def write_row(run: Run, rows: Rows, ts_recv: Scalar) -> None:
+    """Write the state after the last event end as the next row."""
+    cursor, top = run.cursor, run.top
+    row = cursor[tape.N_ROWS]
+    rows.event[row] = cursor[tape.NUMBER]
+    rows.ts_recv[row] = ts_recv
+    rows.ts_event[row] = cursor[tape.TS_EVENT]
+    rows.sequence[row] = cursor[tape.SEQUENCE]
+    rows.valid[row] = cursor[tape.VALID]
+    rows.state[row] = cursor[tape.STATE]
+    for level in range(top.shape[1]):
+        for side in range(2):
+            column = 2 * level + side
+            rows.price[column, row] = top[side, level, 0]
+            rows.size[column, row] = min(top[side, level, 1], LARGEST)
+            rows.orders[column, row] = top[side, level, 2]
+    cursor[tape.N_ROWS] = row + 1
+    run.counters[tape.Q_ROWS] += 1
+
+
+@inline
+def grid_row(book: Book, run: Run, rows: Rows, until: Scalar) -> None:
+    """Write the grid row that is due once an event ends at ``until``.
+
+    The row at t holds the events with ts_recv < t.  Steps without any event have no row: the
+    last one still stands, and ``event`` stays a key.
+    """
+    cursor = run.cursor
+    if cursor[tape.GRID_EVENTS] > 0 and until >= cursor[tape.GRID_NEXT]:
+        reread(book, run.top, np.int64(0))
+        reread(book, run.top, np.int64(1))
+        write_row(run, rows, cursor[tape.GRID_NEXT])
+        cursor[tape.GRID_EVENTS] = 0
+
+
+@kernel
+def flush_grid(book: Book, run: Run, rows: Rows) -> None:
+    """The last grid row of a day, due after its last event."""
+    grid_row(book, run, rows, run.cursor[tape.GRID_NEXT])
