@@ -22,7 +22,8 @@ from pipeline.book import orders as ob
 from pipeline.book import tape
 from pipeline.book.columns import column_of, letters_of
 from pipeline.book.emit import reread_all
-from pipeline.book.engine import BookEngine, BookOptions, OneBook
+from pipeline.book.engine import BookEngine, BookOptions, OneBook, run_kernel
+from pipeline.book.idmap import rehash
 from pipeline.book.layout import Book, new_book
 from pipeline.book.tape import Records
 from pipeline.jit import kernel
@@ -238,15 +239,29 @@ def _one_book(item: dict[str, Any], orders: pa.Table, options: BookOptions, rule
     for column, number in item["flow"].items():
         one.flow[int(column)] = number
     if item["pending"]:
-        kinds = [column.dtype for column in _no_records()]
+        kinds = [column.dtype for column in no_records()]
         columns = zip(*item["pending"], strict=True)
         one.pending = [Records._make(np.array(c, k) for c, k in zip(columns, kinds, strict=True))]
     return one
 
 
-def _no_records() -> Records:
+def no_records() -> Records:
     wide, narrow, byte = np.empty(0, np.int64), np.empty(0, np.uint32), np.empty(0, np.uint8)
     return Records(wide, wide, narrow, wide, wide, narrow, byte, byte, byte, byte, wide)
+
+
+def warm_kernels() -> None:
+    """Compile everything the book's stages call, on a book with nothing in it."""
+    options = BookOptions(materialise="grid")
+    engine = BookEngine(20000101, options, ob.DEFAULT_RULE)
+    one = OneBook(0, 0, new_book(), options.new_run())
+    none = np.empty(0, np.int64)
+    run_kernel(one, no_records(), none, tape.new_rows(options.levels, 0), tape.new_prints(0))
+    one.book = new_book(orders=1024)
+    rehash(new_book().table, one.book.table)
+    engine.books[0, 0] = one
+    engine.finish()
+    resume(BookEngine(20000102, options, ob.DEFAULT_RULE), closing_state(engine))
 
 
 # --- comparing ---------------------------------------------------------------------------------

@@ -1,0 +1,261 @@
+"""Stage `book`: from `mbo` to `book`, `flow`, `trades`, `quality`, one task a day and symbol.
+
+A day that opens with a snapshot or a clear stands alone; any other starts from the previous
+day's closing state (`book_state`), so that chains of days break where the data breaks them and
+the segments run in parallel.  The comparison of a snapshot with the state carried up to it is a
+task of its own, which nothing waits for: it writes `quality`, from the day's counts and the
+previous state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import date
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline import tables
+from pipeline.book.columns import MBO_COLUMNS, Chunk, chunk_of_arrow
+from pipeline.book.engine import BookEngine, BookOptions
+from pipeline.book.roll import opening_orders
+from pipeline.book.state import (
+    BOOK_STATE,
+    METADATA_KEY,
+    BookState,
+    closing_state,
+    mismatches,
+    resume,
+    warm_kernels,
+)
+from pipeline.book.venues import rule_of
+from pipeline.config import Settings
+from pipeline.errors import InputError
+from pipeline.stage import (
+    Catalog,
+    Inputs,
+    Outputs,
+    Partition,
+    Ref,
+    Selection,
+    Stored,
+    TableRef,
+    Task,
+    require,
+)
+
+BATCH_ROWS: Final = 65_536
+CARRY_DAYS: Final = 4
+"""A state is carried over so many calendar days at most: a long weekend, not a missing week."""
+
+BOOK_COUNTS: Final = tables.Table(
+    "book_counts",
+    "date",
+    1,
+    "day and symbol: `quality` as the book alone knows it",
+    tables.QUALITY.columns,
+)
+
+_CHECK: Final = "check"
+"""Key that tells the tasks that write `quality` from those that write books."""
+
+
+class BookStage:
+    """Reconstruction of the order book."""
+
+    name = "book"
+    version = 1
+    tables: Sequence[str] = ("book", "flow", "trades", "book_state", "book_counts", "quality")
+
+    # --- planning -----------------------------------------------------------------------------
+
+    def plan(self, catalog: Catalog, settings: Settings, selection: Selection) -> list[Task]:
+        """A task a day and symbol selected, and those of the days their state is carried from."""
+        stored = require(catalog, "mbo", "mbo ingest")
+        options = options_of(settings)
+        days = {item.partition: item for item in stored}
+        before = _previous_days(list(days))
+        wanted = {partition for partition in days if selection.admits(partition)}
+        for partition in sorted(wanted, reverse=True):
+            earlier: Partition | None = partition
+            while earlier and _needs_state(days[earlier]):
+                earlier = before.get(earlier)
+                if earlier:
+                    wanted.add(earlier)
+        tasks = []
+        for partition in sorted(wanted):
+            item, earlier = days[partition], before.get(partition)
+            tasks.append(self._book_task(item, earlier, options))
+            tasks.append(self._quality_task(item, earlier))
+        return tasks
+
+    def _book_task(self, item: Stored, earlier: Partition | None, options: BookOptions) -> Task:
+        inputs: list[Ref] = [TableRef("mbo", item.partition)]
+        if earlier and _needs_state(item):
+            inputs.append(TableRef("book_state", earlier))
+        params: dict[str, Any] = {
+            "depth": options.levels,
+            "materialise": options.materialise,
+            "assume_valid_after": options.assume_valid_after,
+            "rule": rule_of(item.partition["dataset"]).bits,
+        }
+        if options.materialise == "grid":
+            params["grid"] = options.grid
+        return Task(item.partition, tuple(inputs), params, weight=item.rows)
+
+    def _quality_task(self, item: Stored, earlier: Partition | None) -> Task:
+        inputs: list[Ref] = [TableRef("book_counts", item.partition)]
+        if earlier and item.notes.get("opens_with") == "snapshot":
+            inputs.append(TableRef("mbo", item.partition))
+            inputs.append(TableRef("book_state", earlier, optional=True))
+        partition = Partition.of(**{_CHECK: "quality"}, **dict(item.partition.keys))
+        return Task(partition, tuple(inputs), {"condition": item.notes.get("condition")})
+
+    # --- running ------------------------------------------------------------------------------
+
+    def run(self, task: Task, inputs: Inputs, outputs: Outputs) -> None:
+        """Compute one task of either kind."""
+        if task.partition.get(_CHECK):
+            self._run_quality(task, inputs, outputs)
+        else:
+            self._run_book(task, inputs, outputs)
+
+    def _run_book(self, task: Task, inputs: Inputs, outputs: Outputs) -> None:
+        params = task.params
+        options = BookOptions(
+            depth=params["depth"],
+            materialise=params["materialise"],
+            grid=params.get("grid", "1s"),
+            assume_valid_after=params["assume_valid_after"],
+        )
+        day = date.fromisoformat(task.partition["date"])
+        engine = BookEngine(int(day.strftime("%Y%m%d")), options, params["rule"])
+        for carried in inputs.all("book_state"):
+            resume(engine, read_state(carried))
+        mbo = inputs.stored("mbo")
+        assert mbo is not None  # not optional: the runner has seen to it
+        rows = _RowWriters(outputs, options)
+        for chunk in read_chunks(mbo):
+            for batch in engine.feed(chunk):
+                rows.write(batch)
+            outputs.progress(engine.records, mbo.rows)
+        last = engine.finish()
+        if last is not None:
+            rows.write(last)
+        state = closing_state(engine)
+        writer = outputs.writer(BOOK_STATE, metadata={METADATA_KEY: state.text})
+        writer.write(state.orders)
+        quality = engine.quality()
+        outputs.writer(BOOK_COUNTS).write(_one_row(BOOK_COUNTS, quality))
+        rows.note(start=quality["start"])
+
+    def _run_quality(self, task: Task, inputs: Inputs, outputs: Outputs) -> None:
+        keys = {name: value for name, value in task.partition.keys if name != _CHECK}
+        partition = Partition.of(**keys)
+        counts = inputs.stored("book_counts", partition)
+        assert counts is not None  # not optional
+        values = pq.read_table(counts.files[0], partitioning=None).to_pylist()[0]
+        values["condition"] = task.params["condition"]
+        mbo, carried = inputs.stored("mbo", partition), inputs.all("book_state")
+        if mbo is not None and carried:
+            rule = rule_of(partition["dataset"]).bits
+            opening = opening_orders(read_chunks(mbo), rule)
+            values["roll_mismatch_orders"] = mismatches(read_state(carried[0]).orders, opening)
+        outputs.writer(tables.QUALITY, partition).write(_one_row(tables.QUALITY, values))
+
+    def warm(self) -> None:
+        """Compile the kernels."""
+        warm_kernels()
+
+
+class _RowWriters:
+    """Writers of the tables with rows; none of them with `none`."""
+
+    def __init__(self, outputs: Outputs, options: BookOptions) -> None:
+        wanted = (options.table, tables.FLOW, tables.TRADES)
+        written = wanted if options.materialise != "none" else ()
+        self._writers = [outputs.writer(table) for table in written]
+
+    def write(self, batch: Sequence[pa.Table]) -> None:
+        for writer, rows in zip(self._writers, batch, strict=False):
+            writer.write(rows)
+
+    def note(self, **facts: Any) -> None:
+        for writer in self._writers:
+            writer.note(**facts)
+
+
+def options_of(settings: Settings) -> BookOptions:
+    """The options in the settings.
+
+    Raises
+    ------
+    RequestError
+        For a depth, a choice or a duration that cannot be.
+    """
+    book = settings.book
+    return BookOptions(book.depth, book.materialise, book.grid, book.assume_valid_after)
+
+
+def read_chunks(mbo: Stored) -> Iterator[Chunk]:
+    """The records of a partition of `mbo`, in file order, in bounded memory.
+
+    Raises
+    ------
+    InputError
+        If a record cannot be one.
+    """
+    for path in mbo.files:
+        done = 0
+        with pq.ParquetFile(path, read_dictionary=["action", "side"]) as file:
+            for batch in file.iter_batches(BATCH_ROWS, columns=list(MBO_COLUMNS)):
+                try:
+                    yield chunk_of_arrow(batch)
+                except InputError as error:
+                    raise InputError.at(path, str(error), record=done) from None
+                done += batch.num_rows
+
+
+def read_state(stored: Stored) -> BookState:
+    """A closing state from its file.
+
+    Raises
+    ------
+    InputError
+        If the file is not one.
+    """
+    path = stored.files[0]
+    with pq.ParquetFile(path) as file:
+        text = (file.schema_arrow.metadata or {}).get(METADATA_KEY.encode())
+        if text is None:
+            raise InputError.at(path, "no state of a book", todo="run `mbo book --force`")
+        orders = file.read().replace_schema_metadata(None)
+        return BookState(orders.cast(BOOK_STATE.schema()), text.decode())
+
+
+def _needs_state(item: Stored) -> bool:
+    return item.notes.get("opens_with") not in {"snapshot", "clear"}
+
+
+def _previous_days(partitions: Sequence[Partition]) -> dict[Partition, Partition]:
+    """For each day of a symbol the day before that a state could be carried from."""
+    previous: dict[Partition, Partition] = {}
+    latest: dict[tuple[str, str], Partition] = {}
+    for partition in sorted(partitions, key=lambda p: p["date"]):
+        key = (partition["dataset"], partition["symbol"])
+        earlier = latest.get(key)
+        if earlier:
+            gap = date.fromisoformat(partition["date"]) - date.fromisoformat(earlier["date"])
+            if gap.days <= CARRY_DAYS:
+                previous[partition] = earlier
+        latest[key] = partition
+    return previous
+
+
+def _one_row(table: tables.Table, values: dict[str, Any]) -> pa.Table:
+    row = {column.name: [values.get(column.name)] for column in table.columns}
+    return pa.Table.from_pydict(row, schema=table.schema())
+
+
+BOOK: Final = BookStage()
