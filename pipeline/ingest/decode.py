@@ -1,0 +1,210 @@
+"""Decoding a task's files into row groups of partitions, in its own thread.
+
+The thread decodes, routes and gathers columns; the caller's thread encodes and writes.  zstd,
+numpy and pyarrow release the interpreter while they work, so the two run side by side.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.errors import InputError
+from pipeline.ingest.census import has_time, index_times
+from pipeline.ingest.dbn import Chunk, DbnReader
+from pipeline.ingest.sinks import Sink, SinkKey
+from pipeline.ingest.symbology import SymbolMap, group_rows
+from pipeline.units import NS_PER_DAY, NS_PER_HOUR
+
+_QUEUED = 2
+"""Row groups that wait to be written: more only cost memory."""
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A file to decode."""
+
+    path: Path
+    source: str
+    """First 16 hex digits of its sha256."""
+    symbols: SymbolMap
+    days: tuple[int, int]
+    """First and last UTC day the plan gave it."""
+    superseded: frozenset[tuple[str, int, str]] = frozenset()
+    """(schema, day, symbol) that a newer file has."""
+
+
+@dataclass
+class FileCount:
+    """What became of a file's records."""
+
+    records: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    outside: tuple[int, int] | None = None
+    """First and last day of records, where they leave the planned days."""
+
+
+@dataclass(frozen=True)
+class RowGroup:
+    """Rows ready to be written; ``last`` after the partition's last rows."""
+
+    sink: Sink
+    rows: pa.Table | None
+    last: bool
+    done: int
+    """Bytes of the files read so far, for progress."""
+
+
+class Decoder:
+    """Routes the records of files to sinks.
+
+    Iterating yields row groups; afterwards ``counts`` and ``sinks`` hold the tallies.
+    """
+
+    def __init__(self, files: Sequence[DataFile], only: frozenset[SinkKey] | None = None) -> None:
+        self.files = files
+        self.counts = [FileCount() for _ in files]
+        self.sinks: dict[SinkKey, Sink] = {}
+        self._only = only
+        self._closed_before: int | None = None
+        self._bytes_before = 0
+
+    def __iter__(self) -> Iterator[RowGroup]:
+        ready: queue.Queue[RowGroup | BaseException | None] = queue.Queue(_QUEUED)
+        stop = threading.Event()
+
+        def offer(item: RowGroup | BaseException | None) -> None:
+            while not stop.is_set():
+                try:
+                    return ready.put(item, timeout=0.2)
+                except queue.Full:
+                    continue
+            return None
+
+        def work() -> None:
+            try:
+                for group in self._decode():
+                    offer(group)
+                    if stop.is_set():
+                        return
+                offer(None)
+            except BaseException as error:
+                offer(error)
+
+        thread = threading.Thread(target=work, name="decode", daemon=True)
+        thread.start()
+        try:
+            while (item := ready.get()) is not None:
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+        finally:
+            stop.set()
+            thread.join()
+
+    def _decode(self) -> Iterator[RowGroup]:
+        for number, file in enumerate(self.files):
+            with DbnReader(file.path) as reader:
+                for chunk in reader:
+                    yield from self._route(number, chunk, self._bytes_before + reader.position())
+                self.counts[number].records = reader.records_read
+            self._bytes_before += file.path.stat().st_size
+        for sink in self.sinks.values():
+            if not sink.finished:
+                yield from self._finish(sink, self._bytes_before)
+
+    def _route(self, number: int, chunk: Chunk, done: int) -> Iterator[RowGroup]:
+        count = self.counts[number]
+        if chunk.control:
+            count.rejected[chunk.schema] += len(chunk.records)
+            return
+        records, numbers, index = chunk.records, chunk.record_numbers(), index_times(chunk)
+        known = has_time(index)
+        if not known.all():
+            count.rejected["no_time"] += int(len(known) - known.sum())
+            records, numbers, index = records[known], numbers[known], index[known]
+            if not len(index):
+                return
+        if int(index.min()) < 0:
+            raise InputError.at(
+                self.files[number].path, "a time is beyond the year 2262: the file is corrupt"
+            )
+        days = index // NS_PER_DAY
+        self._note_days(number, int(days.min()), int(days.max()))
+        for day, instrument_id, rows in group_rows(days, records["instrument_id"]):
+            part = (
+                (records, numbers, index)
+                if rows is None
+                else (records[rows], numbers[rows], index[rows])
+            )
+            symbol = self.files[number].symbols.symbol(instrument_id, day)
+            key = SinkKey(chunk.schema, day, symbol)
+            if (key.schema, key.day, key.symbol) in self.files[number].superseded:
+                count.rejected["superseded"] += len(part[0])
+                continue
+            if self._only is not None and key not in self._only:
+                continue
+            sink = self._sink(number, key)
+            for table in sink.append(number, self.files[number].source, *part):
+                yield RowGroup(sink, table, False, done)
+        yield from self._close_past(int(index.min()), done)
+
+    def _note_days(self, number: int, first: int, last: int) -> None:
+        planned, count = self.files[number].days, self.counts[number]
+        if first < planned[0] or last > planned[1]:
+            low, high = count.outside or planned
+            count.outside = (min(low, first), max(high, last))
+
+    def _sink(self, number: int, key: SinkKey) -> Sink:
+        sink = self.sinks.get(key)
+        if sink is None:
+            sink = self.sinks[key] = Sink(key)
+        elif sink.finished:
+            what = f"records of {key.symbol} go back by more than an hour across midnight UTC"
+            raise InputError.at(self.files[number].path, what)
+        return sink
+
+    def _close_past(self, earliest: int, done: int) -> Iterator[RowGroup]:
+        """Finish the days that lie more than an hour behind: files of many days stay bounded."""
+        if len(self.files) > 1:
+            return
+        day = (earliest - NS_PER_HOUR) // NS_PER_DAY
+        if self._closed_before is not None and day <= self._closed_before:
+            return
+        self._closed_before = day
+        for key, sink in self.sinks.items():
+            if key.day < day and not sink.finished:
+                yield from self._finish(sink, done)
+
+    def _finish(self, sink: Sink, done: int) -> Iterator[RowGroup]:
+        for table in sink.finish():
+            yield RowGroup(sink, table, False, done)
+        yield RowGroup(sink, None, True, done)
+
+
+def split_by_memory(
+    rows: dict[SinkKey, int], row_bytes: int, limit_rows: int, budget: int
+) -> list[frozenset[SinkKey]]:
+    """Partitions in as few passes over the files as keep their buffers within the budget."""
+    passes: list[set[SinkKey]] = [set()]
+    used = 0
+    for key in sorted(rows):
+        need = min(rows[key], limit_rows) * row_bytes
+        if passes[-1] and used + need > budget:
+            passes.append(set())
+            used = 0
+        passes[-1].add(key)
+        used += need
+    return [frozenset(keys) for keys in passes]
+
+
+def as_index(values: Sequence[int]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Index times as an array; for tests and small callers."""
+    return np.asarray(values, dtype=np.int64)
