@@ -1,0 +1,185 @@
+"""Working a signal: from the position a strategy wants to the orders that get there.
+
+The executor sits on our side of the wire: it knows decisions, and of the venue only what came
+back.  One order is worked at a time.  Passive: a limit joins the touch of the decision; when the
+touch leaves (it is no longer at the best price) it is replaced to the new touch; when the goal
+has not been reached after ``patience`` it is cancelled and the rest sent as a market order.
+Aggressive: market orders at once.  To flatten is always aggressive.
+
+An order that came back undone (no depth, book crossed, closed) is tried again after a second.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.backtest import state as st
+from pipeline.backtest.queue import push
+from pipeline.backtest.state import Sim
+from pipeline.book import orders as ob
+from pipeline.book.layout import Scalar
+from pipeline.jit import kernel
+from pipeline.units import UNDEF_PRICE
+
+
+@kernel
+def _send(sim: Sim, time: Scalar, kind: Scalar, order: Scalar, a: Scalar, b: Scalar) -> None:
+    """Send to the venue: it arrives after the entry latency, and after what it was decided on."""
+    due = max(time + sim.conf[st.ENTRY_LATENCY], sim.meta[st.CLOCK])
+    push(sim, due, np.int64(st.CLASS_ARRIVAL), kind, order, a, b)
+
+
+@kernel
+def _new_order(
+    sim: Sim, time: Scalar, side: Scalar, type_: Scalar, price: Scalar, size: Scalar
+) -> None:
+    own, meta = sim.own, sim.meta
+    row = meta[st.N_OWN]
+    meta[st.N_OWN] = row + 1
+    order = row + meta[st.BASE]
+    own[row, :] = 0
+    own[row, st.O_SIDE] = side
+    own[row, st.O_TYPE] = type_
+    own[row, st.O_TIF] = st.IOC if type_ == st.MARKET else st.GTC
+    own[row, st.O_PRICE] = price
+    own[row, st.O_SIZE] = size
+    own[row, st.O_STATUS] = st.SENT
+    own[row, st.O_DECIDED] = time
+    own[row, st.O_ARRIVED] = UNDEF_PRICE
+    own[row, st.O_EVENT] = UNDEF_PRICE
+    own[row, st.O_MARKER] = -1
+    own[row, st.O_SESSION] = meta[st.SESSION]
+    own[row, st.O_BID] = UNDEF_PRICE
+    own[row, st.O_ASK] = UNDEF_PRICE
+    meta[st.X_WORKING] = order
+    meta[st.X_STATE] = st.X_SENT
+    meta[st.X_SIDE] = side
+    meta[st.X_PRICE] = price
+    meta[st.X_SIZE] = size
+    meta[st.X_KNOWN_FILLED] = 0
+    meta[st.X_END_FILLED] = -1
+    meta[st.X_TYPE] = type_
+    _send(sim, time, np.int64(st.ARRIVE_NEW), order, np.int64(0), np.int64(0))
+
+
+@kernel
+def work(sim: Sim, time: Scalar) -> None:
+    """Compare goal and position as we know them, and send what is needed."""
+    meta = sim.meta
+    goal = meta[st.X_TARGET]
+    if meta[st.X_FLATTEN]:
+        goal = np.int64(0)
+    if meta[st.X_ACTIVE] == 0 or goal == st.NO_TARGET:
+        return
+    if goal != meta[st.X_GOAL]:
+        meta[st.X_GOAL] = goal
+        meta[st.X_CROSS] = 0
+        meta[st.X_GENERATION] += 1
+        if sim.conf[st.PASSIVE]:
+            push(
+                sim, time + sim.conf[st.PATIENCE], np.int64(st.CLASS_TIMER),
+                np.int64(st.TIMER_PATIENCE), np.int64(-1), meta[st.X_GENERATION], np.int64(0),
+            )  # fmt: skip
+    delta = goal - meta[st.X_KNOWN]
+    side = np.int64(ob.BID if delta > 0 else ob.ASK)
+    cross = meta[st.X_FLATTEN] or meta[st.X_CROSS] or sim.conf[st.PASSIVE] == 0
+    touch = meta[st.X_BID] if side == ob.BID else meta[st.X_ASK]
+    order = meta[st.X_WORKING]
+    if order < 0:
+        if delta == 0 or meta[st.X_HOLD]:
+            return
+        if cross:
+            _new_order(sim, time, side, np.int64(st.MARKET), np.int64(UNDEF_PRICE), abs(delta))
+        elif touch != UNDEF_PRICE:
+            _new_order(sim, time, side, np.int64(st.LIMIT), touch, abs(delta))
+        return
+    if meta[st.X_STATE] != st.X_RESTING:
+        return  # wait for the venue's word
+    if delta == 0 or side != meta[st.X_SIDE] or cross:
+        meta[st.X_STATE] = st.X_CANCELLING
+        _send(sim, time, np.int64(st.ARRIVE_CANCEL), order, np.int64(0), np.int64(0))
+        return
+    price, size = meta[st.X_PRICE], meta[st.X_KNOWN_FILLED] + abs(delta)
+    left = touch != UNDEF_PRICE and ob.key_of(side, touch) > ob.key_of(side, price)
+    if left:
+        price = touch
+    if left or size != meta[st.X_SIZE]:
+        meta[st.X_STATE] = st.X_REPLACING
+        meta[st.X_PRICE] = price
+        meta[st.X_SIZE] = size
+        _send(sim, time, np.int64(st.ARRIVE_REPLACE), order, price, size)
+
+
+@kernel
+def _check_ended(sim: Sim, time: Scalar) -> None:
+    """The worked order is over once its end and all its fills are known."""
+    meta = sim.meta
+    if meta[st.X_END_FILLED] < 0 or meta[st.X_KNOWN_FILLED] < meta[st.X_END_FILLED]:
+        return
+    undone = meta[st.X_KNOWN_FILLED] < meta[st.X_SIZE]
+    if undone and meta[st.X_STATE] != st.X_CANCELLING:
+        meta[st.X_HOLD] = 1
+        push(
+            sim, time + sim.conf[st.RETRY], np.int64(st.CLASS_TIMER), np.int64(st.TIMER_RETRY),
+            np.int64(-1), meta[st.X_WORKING], np.int64(0),
+        )  # fmt: skip
+    meta[st.X_WORKING] = -1
+
+
+@kernel
+def hear(sim: Sim, time: Scalar, kind: Scalar, order: Scalar, a: Scalar) -> None:
+    """Word from the venue, or a timer of ours."""
+    meta = sim.meta
+    ours = order == meta[st.X_WORKING]
+    if kind == st.TELL_FILL:
+        meta[st.X_KNOWN] += a
+        if ours:
+            meta[st.X_KNOWN_FILLED] += abs(a)
+            _check_ended(sim, time)
+    elif kind == st.TIMER_PATIENCE:
+        if a == meta[st.X_GENERATION]:
+            meta[st.X_CROSS] = 1
+    elif kind == st.TIMER_RETRY:
+        meta[st.X_HOLD] = 0
+    elif ours:
+        if kind == st.TELL_ENDED:
+            meta[st.X_END_FILLED] = a
+            _check_ended(sim, time)
+        elif kind == st.TELL_TOO_LATE:
+            meta[st.X_STATE] = st.X_SENT  # its end is known, or on its way
+        elif meta[st.X_STATE] != st.X_CANCELLING:
+            meta[st.X_STATE] = st.X_RESTING
+    work(sim, time)
+
+
+@kernel
+def decide(sim: Sim, time: Scalar, target: Scalar, bid: Scalar, ask: Scalar) -> None:
+    """A row of the feature table: a target (or none) and the touch the strategy saw."""
+    meta = sim.meta
+    meta[st.X_BID] = bid
+    meta[st.X_ASK] = ask
+    if target != st.NO_TARGET:
+        meta[st.X_TARGET] = target
+    work(sim, time)
+
+
+@kernel
+def start_session(sim: Sim) -> None:
+    """Nothing is wanted before the session's first decision."""
+    meta = sim.meta
+    meta[st.X_ACTIVE] = 1
+    meta[st.X_FLATTEN] = 0
+    meta[st.X_TARGET] = st.NO_TARGET
+    meta[st.X_GOAL] = st.NO_TARGET
+    meta[st.X_HOLD] = 0
+    meta[st.X_CROSS] = 0
+    meta[st.X_GENERATION] += 1
+    meta[st.X_BID] = UNDEF_PRICE
+    meta[st.X_ASK] = UNDEF_PRICE
+
+
+@kernel
+def end_session(sim: Sim) -> None:
+    """Orders die with their session: stop working."""
+    sim.meta[st.X_ACTIVE] = 0
+    sim.meta[st.X_WORKING] = -1

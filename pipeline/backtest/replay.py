@@ -1,0 +1,243 @@
+"""The driver: records in, orders, fills and marks of ours out; one simulation of one symbol.
+
+Nothing here decides anything: it feeds the kernel, grows its arrays, loads decisions session by
+session, and hands out the rows that are final, so that memory does not grow with the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple, Protocol
+
+import numpy as np
+
+from pipeline.backtest import state as st
+from pipeline.backtest.kernel import finish, replay
+from pipeline.backtest.state import Sim, grow_sim, new_sim
+from pipeline.backtest.tables import MARKOUT_HORIZONS, READINGS
+from pipeline.book.columns import Chunk
+from pipeline.book.layout import I64, Book
+from pipeline.book.tape import Records
+from pipeline.errors import InputError
+from pipeline.units import NS_PER_MINUTE, NS_PER_S, event_base
+
+MARK_STEP: Final = NS_PER_MINUTE
+"""Equity is marked at whole multiples of this, venue's clock."""
+RETRY_AFTER: Final = NS_PER_S
+"""An order that could not be done is tried again after this."""
+
+
+@dataclass(frozen=True)
+class SimOptions:
+    """How a simulation runs; times in ns."""
+
+    reading: str = "exact"
+    entry_latency: int = 1_000_000
+    response_latency: int = 1_000_000
+    passive: bool = True
+    patience: int = 10 * NS_PER_S
+    grid: bool = False
+    """Decisions are made by a timer, not on receipt of an event."""
+
+    def conf(self) -> I64:
+        """The kernel's array of settings."""
+        conf = np.zeros(st.CONF_SIZE, np.int64)
+        conf[st.READING] = READINGS.index(self.reading)
+        conf[st.ENTRY_LATENCY] = self.entry_latency
+        conf[st.RESPONSE_LATENCY] = self.response_latency
+        conf[st.PASSIVE] = self.passive
+        conf[st.PATIENCE] = self.patience
+        conf[st.MARK_STEP] = MARK_STEP
+        conf[st.DECISION_CLASS] = st.CLASS_TIMER if self.grid else st.CLASS_RECEIPT
+        conf[st.RETRY] = RETRY_AFTER
+        for i, horizon in enumerate(MARKOUT_HORIZONS.values()):
+            conf[st.CONF_HORIZON + i] = horizon
+        return conf
+
+
+class SessionTimes(Protocol):
+    """What the timetable needs of a session of the calendar."""
+
+    @property
+    def preopen_ns(self) -> int: ...
+
+    @property
+    def close_ns(self) -> int: ...
+
+    @property
+    def segments(self) -> Sequence[tuple[int, int]]: ...
+
+
+def timetable(sessions: Sequence[SessionTimes], flatten_before: int | None) -> I64:
+    """The timetable of sessions, in order; ``flatten_before`` the close in ns, or None.
+
+    A segment is half open: an event at its opening time belongs to it, one at its closing time
+    does not.  Entries happen after everything of their nanosecond, hence the minus one.
+    """
+    rows: list[tuple[int, int, int]] = []
+    for number, session in enumerate(sessions):
+        rows.append((session.preopen_ns - 1, st.AT_LOAD, number))
+        own = []
+        for opens, closes in session.segments:
+            own += [(opens - 1, st.AT_OPEN, number), (closes - 1, st.AT_CLOSE, number)]
+        if flatten_before is not None:
+            own.append((session.close_ns - flatten_before, st.AT_FLATTEN, number))
+        rows += sorted(own)
+        rows.append((session.close_ns - 1, st.AT_END, number))
+    return np.array(rows, np.int64).reshape(-1, 3)
+
+
+class Rows(NamedTuple):
+    """Rows that became final, with the columns of :mod:`pipeline.backtest.state`."""
+
+    orders: I64
+    first_order: int
+    """Number of the order in the first row."""
+    fills: I64
+    first_fill: int
+    marks: I64
+
+
+class Replay:
+    """One simulation of one symbol.
+
+    Parameters
+    ----------
+    options
+        Reading, latencies, how signals are worked.
+    schedule
+        The :func:`timetable`.
+    rule
+        Bits of the venue's priority rule.
+    load
+        Gives the decisions of a session by its number: int64[n, 5], columns ``D_*``, in order.
+    """
+
+    def __init__(
+        self, options: SimOptions, schedule: I64, rule: int, load: Callable[[int], I64]
+    ) -> None:
+        self.options = options
+        self.rule = rule
+        self._load = load
+        self.sim: Sim = new_sim(options.conf(), schedule, rule=rule)
+        self._key: tuple[int, int] | None = None
+
+    def start_book(self, key: tuple[int, int], book: Book, *, valid: bool) -> None:
+        """Go on from a stored book of (publisher, instrument)."""
+        self._key = key
+        self.sim = self.sim._replace(book=book, taken=np.zeros(len(book.orders), np.int64))
+        self.sim.meta[st.VALID] = valid
+
+    def start_day(self, date: int) -> None:
+        """The next records are of this UTC day, YYYYMMDD; events are numbered anew."""
+        self.sim.meta[st.EVENT_BASE] = event_base(date)
+        self.sim.meta[st.EVENT_NUMBER] = 0
+
+    def feed(self, chunk: Chunk) -> None:
+        """Run records through the simulation.
+
+        Raises
+        ------
+        InputError
+            If they are of several publishers or instruments at once.
+        """
+        if not len(chunk.publisher):
+            return
+        key = (int(chunk.publisher[0]), int(chunk.instrument[0]))
+        if (chunk.publisher != key[0]).any() or (chunk.instrument != key[1]).any():
+            self._feed_parts(chunk)
+            return
+        if self._key is not None and key != self._key:
+            self._change_instrument()
+        self._key = key
+        self._run(chunk.records)
+
+    def _feed_parts(self, chunk: Chunk) -> None:
+        """A chunk in which the instrument changes once: each part by itself."""
+        from pipeline.book.columns import take
+
+        keys = chunk.publisher.astype(np.int64) << 32 | chunk.instrument.astype(np.int64)
+        starts = np.flatnonzero(np.diff(keys)) + 1
+        if len(np.unique(keys)) <= len(starts):
+            raise InputError(
+                "records of several publishers or instruments alternate under one symbol; "
+                "a simulation needs one book"
+            )
+        for start, stop in zip([0, *starts], [*starts, len(keys)], strict=True):
+            self.feed(take(chunk, slice(int(start), int(stop))))
+
+    def _change_instrument(self) -> None:
+        """The symbol has another instrument now: its book is another, and ours are gone."""
+        clear = Records(
+            *(np.zeros(1, kind) for kind in (np.int64, np.int64, np.uint32, np.int64, np.int64)),
+            *(np.zeros(1, kind) for kind in (np.uint32, np.uint8, np.uint8)),
+            action=np.array([ord("R")], np.uint8),
+            side=np.array([ord("N")], np.uint8),
+            record=np.array([self.sim.meta[st.LAST_RECORD]], np.int64),
+        )
+        self._run(clear)
+        self.sim.meta[[st.VALID, st.IN_EVENT]] = 0
+
+    def _run(self, records: Records) -> None:
+        at, total = 0, len(records.flags)
+        while True:
+            status, at = (int(v) for v in replay(self.sim, records, at))
+            if status == st.DONE and at == total:
+                return
+            self._provide(status)
+
+    def _provide(self, status: int) -> None:
+        if status == st.NEED_SESSION:
+            meta = self.sim.meta
+            session = int(self.sim.schedule[meta[st.NEXT_SCHEDULE], st.S_SESSION])
+            self.sim = self.sim._replace(decisions=self._load(session))
+            meta[st.NEXT_DECISION] = 0
+            meta[st.LOADED] = 1
+        else:
+            self.sim = grow_sim(self.sim, status)
+
+    @property
+    def clock(self) -> int:
+        """The venue's clock."""
+        return int(self.sim.meta[st.CLOCK])
+
+    def finish(self, until: int | None = None) -> None:
+        """The data are over.  ``until``: the end of the last session where it is complete;
+        otherwise time stops at the last record.
+        """
+        complete = until is not None
+        limit = self.clock + 1 if until is None else max(until, self.clock + 1)
+        while True:
+            status = int(finish(self.sim, limit, int(complete)))
+            if status == st.DONE:
+                return
+            self._provide(status)
+
+    def take(self, *, last: bool = False) -> Rows:
+        """Rows that are final; ``last`` takes all, after :meth:`finish`."""
+        sim, meta = self.sim, self.sim.meta
+        n_own, n_fills = int(meta[st.N_OWN]), int(meta[st.N_FILLS])
+        ended = (sim.own[:n_own, st.O_STATUS] >= st.FILLED).all()
+        done = n_own if ended or last else 0
+        first_order, first_fill = int(meta[st.BASE]), int(meta[st.FILL_BASE])
+        marked = slice(st.MARKOUT, st.MARKOUT + st.HORIZONS)
+        final = n_fills if last else int(meta[marked].min())
+        n_marks = int(meta[st.N_MARKS])
+        rows = Rows(
+            sim.own[:done].copy(),
+            first_order,
+            sim.fills[:final].copy(),
+            first_fill,
+            sim.marks[:n_marks].copy(),
+        )
+        if done:
+            meta[st.N_OWN] = 0
+            meta[st.BASE] += done
+        if final:
+            sim.fills[: n_fills - final] = sim.fills[final:n_fills].copy()
+            meta[st.N_FILLS] -= final
+            meta[st.FILL_BASE] += final
+            meta[marked] -= final
+        meta[st.N_MARKS] = 0
+        return rows

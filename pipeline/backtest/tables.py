@@ -1,0 +1,226 @@
+"""Tables of the backtest: ``runs``, ``orders``, ``fills``, ``equity``; keyed by run.
+
+``run_id`` and, for all but ``runs``, ``dataset`` and ``symbol`` are partition keys.  Money is
+decimal with nine digits, in the ledger's currency; prices are Int64 in 1e-9 units.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pyarrow as pa
+
+from pipeline.tables import MONEY, PRICE, SIZE, TEXT, TS, Column, Encoding, Table
+
+READINGS: Final = ("optimistic", "exact", "pessimistic")
+"""Text of ``reading`` by its code in kernels; see :mod:`pipeline.backtest.rules`."""
+
+ORDER_TYPES: Final = ("limit", "market")
+"""Text of ``type`` by its code in kernels."""
+
+TIMES_IN_FORCE: Final = ("gtc", "ioc")
+"""Text of ``tif`` by its code; GTC orders live until their session ends."""
+
+ORDER_STATUS: Final = ("sent", "resting", "filled", "cancelled", "rejected", "expired")
+"""Text of ``status`` by its code in kernels."""
+
+ORDER_REASONS: Final = (
+    "none",
+    "asked",
+    "no_depth",
+    "session_end",
+    "book_cleared",
+    "closed",
+    "crossed",
+    "invalid",
+    "end_of_data",
+    "too_late",
+)
+"""Text of ``orders.reason``: why an order ended without being filled whole."""
+
+FILL_REASONS: Final = (
+    "behind",
+    "worse_price",
+    "came_to_rest",
+    "auction",
+    "auction_queue",
+    "nothing_ahead",
+    "print_only",
+    "took_depth",
+)
+"""Text of ``fills.reason``: the rule that filled us, see ``docs/fills.md``."""
+
+ROLES: Final = ("maker", "taker", "auction")
+"""Text of ``role`` by its code."""
+
+MARKOUT_HORIZONS: Final = {
+    "markout_100ms": 100_000_000,
+    "markout_1s": 1_000_000_000,
+    "markout_10s": 10_000_000_000,
+    "markout_60s": 60_000_000_000,
+}
+"""Columns of ``fills`` and their horizons, ns of the venue's clock."""
+
+
+def _c(
+    name: str,
+    type_: pa.DataType,
+    unit: str,
+    description: str,
+    encoding: Encoding = "dict",
+    *,
+    null: bool = False,
+) -> Column:
+    return Column(name, type_, unit, description, null, encoding)
+
+
+_READING = _c("reading", TEXT, "", "optimistic, exact or pessimistic: one simulation each")
+_SESSION = _c("session", pa.date32(), "", "trading session")
+_SIDE = _c("side", TEXT, "", "B we buy, A we sell")
+_CURRENCY = _c("currency", TEXT, "", "ISO 4217 code of the money")
+
+ORDERS = Table(
+    "orders",
+    "run",
+    1,
+    "order of ours",
+    (
+        _READING,
+        _c("order", pa.int64(), "", "our number of the order, from 0 in each reading", "delta"),
+        _SESSION,
+        _SIDE,
+        _c("type", TEXT, "", "limit or market"),
+        _c("tif", TEXT, "", "gtc (dies with its session) or ioc"),
+        _c("price", PRICE, "1e-9", "limit, after the last replacement", null=True),
+        _c("size", SIZE, "contracts", "size in all, after the last replacement"),
+        _c("filled", SIZE, "contracts", "executed of it"),
+        _c("status", TEXT, "", "filled, cancelled, rejected or expired"),
+        _c("reason", TEXT, "", "why it ended otherwise than filled"),
+        _c("ts_decided", TS, "ns", "our clock: the decision", "delta"),
+        _c("ts_arrived", TS, "ns", "venue: it was due there", "delta", null=True),
+        _c("ts_ended", TS, "ns", "venue: filled, cancelled, rejected or expired", "delta"),
+        _c("event_arrived", pa.int64(), "", "last event before it arrived", "delta", null=True),
+        _c("ahead_at_entry", pa.int64(), "contracts", "size ahead at its price", null=True),
+        _c("orders_ahead", pa.int64(), "orders", "orders ahead when it joined", null=True),
+        _c("replaced", pa.uint32(), "", "replacements the venue carried out"),
+        _c("bid_px", PRICE, "1e-9", "best bid when it arrived", null=True),
+        _c("ask_px", PRICE, "1e-9", "best ask when it arrived", null=True),
+    ),
+)
+
+FILLS = Table(
+    "fills",
+    "run",
+    1,
+    "fill of an order of ours",
+    (
+        _READING,
+        _c("fill", pa.int64(), "", "number of the fill, from 0 in each reading", "delta"),
+        _c("order", pa.int64(), "", "the order it belongs to", "delta"),
+        _SESSION,
+        _c("ts", TS, "ns", "venue: when it happened", "delta"),
+        _c("ts_known", TS, "ns", "our clock: when we learned of it", "delta"),
+        _c("event", pa.int64(), "", "event that caused it; for a taker the last one", "delta"),
+        _c("record", pa.uint64(), "", "market record that caused it", "delta"),
+        _SIDE,
+        _c("price", PRICE, "1e-9", "execution price"),
+        _c("size", SIZE, "contracts", "executed size"),
+        _c("role", TEXT, "", "maker, taker or auction"),
+        _c("reason", TEXT, "", "the fill rule that applied"),
+        _c("ahead_at_entry", pa.int64(), "contracts", "ahead when it joined", null=True),
+        _c("ahead", pa.int64(), "contracts", "still ahead at the fill", null=True),
+        _c("position", pa.int64(), "contracts", "position after the fill"),
+        _c("fee", MONEY, "currency", "fee of the fill; positive is paid"),
+        _c("realised", MONEY, "currency", "gross profit the fill realised, first in first out"),
+        _CURRENCY,
+        _c("bid_px", PRICE, "1e-9", "best bid at the last event end before it", null=True),
+        _c("ask_px", PRICE, "1e-9", "best ask then", null=True),
+        *(
+            _c(name, PRICE, "1e-9", f"mid minus price, signed for us, {name[8:]} later", null=True)
+            for name in MARKOUT_HORIZONS
+        ),
+    ),
+)
+
+EQUITY = Table(
+    "equity",
+    "run",
+    1,
+    "mark: every minute of a session and at its end",
+    (
+        _READING,
+        _SESSION,
+        _c("ts", TS, "ns", "venue: the mark", "delta"),
+        _c("event", pa.int64(), "", "last event then", "delta"),
+        _c("kind", TEXT, "", "clock or session_end"),
+        _c("position", pa.int64(), "contracts", "position"),
+        _c("mark_2x", PRICE, "2e-9", "bid plus ask marked with: twice the mid", null=True),
+        _c("cash", MONEY, "currency", "money from fills, fees apart"),
+        _c("value", MONEY, "currency", "position at the mid"),
+        _c("fees", MONEY, "currency", "fees paid so far"),
+        _c("equity", MONEY, "currency", "cash + value - fees, exactly"),
+        _c("realised", MONEY, "currency", "gross realised so far, first in first out"),
+        _c(
+            "unrealised", MONEY, "currency", "gross of the open lots; realised + it - fees = equity"
+        ),
+        _CURRENCY,
+    ),
+)
+
+
+def _money(name: str, description: str, *, null: bool = False) -> Column:
+    return _c(name, MONEY, "currency", description, null=null)
+
+
+def _figure(name: str, unit: str, description: str) -> Column:
+    return _c(name, pa.float64(), unit, description, "plain", null=True)
+
+
+RUNS = Table(
+    "runs",
+    "run",
+    1,
+    "reading and currency of a run: what it was and how it went",
+    (
+        _READING,
+        _CURRENCY,
+        _c("strategy", TEXT, "", "name of the strategy"),
+        _c("params", TEXT, "", "its parameters, JSON"),
+        _c("settings", TEXT, "", "latencies, fees, feature set, options, JSON"),
+        _c("source", TEXT, "", "sha256 of the strategy's file"),
+        _c("dataset", TEXT, "", "dataset, or several with commas"),
+        _c("symbols", TEXT, "", "symbols with commas"),
+        _c("queue_model", TEXT, "", "exact, or approx where the match algorithm is not known FIFO"),
+        _c("simulated", pa.bool_(), "", "the data are the built-in sample market"),
+        _c("first_session", pa.date32(), "", "first session traded", null=True),
+        _c("last_session", pa.date32(), "", "last session traded", null=True),
+        _c("sessions", pa.uint32(), "", "sessions traded"),
+        _c("skipped", TEXT, "", "sessions left out and why, JSON"),
+        _money("net", "profit after fees"),
+        _money("gross", "profit before fees"),
+        _money("fees", "fees paid"),
+        _money("capital", "starting equity that ratios refer to"),
+        _money("max_drawdown", "largest fall of equity from its peak, over the marks", null=True),
+        _figure("sharpe", "1/sqrt(year)", "session returns, 252 a year; null under 20 sessions"),
+        _figure("sortino", "1/sqrt(year)", "the same over downside deviation"),
+        _c("orders", pa.uint64(), "", "orders sent"),
+        _c("fills", pa.uint64(), "", "fills"),
+        _c("contracts", pa.uint64(), "contracts", "contracts executed"),
+        _money("turnover", "price times size times multiplier of all fills, absolute"),
+        _c("trades", pa.uint64(), "", "round trips: from flat back to flat, or through it"),
+        _figure("hit_rate", "share", "round trips with net profit above 0"),
+        _figure("profit_factor", "", "net profit of winners over net loss of losers"),
+        _figure("average_trade", "currency", "net profit a round trip"),
+        _figure("holding_s", "s", "mean duration of a round trip"),
+        _figure("fill_ratio", "share", "executed share of the size of limit orders"),
+        _figure("maker_share", "share", "share of contracts executed while resting"),
+        _figure("ahead_at_entry", "contracts", "mean size ahead when limit orders joined"),
+        _figure("exposure", "share", "share of clock marks with a position"),
+        *(
+            _figure(name, "ticks", f"mean markout a contract, {name[8:]} after fills")
+            for name in MARKOUT_HORIZONS
+        ),
+    ),
+)
+
+TABLES: tuple[Table, ...] = (RUNS, ORDERS, FILLS, EQUITY)
