@@ -109,24 +109,30 @@ def coverage_of(census: dict[Key, Extent]) -> Coverage:
 
 
 class CoverageCache:
-    """Coverage of files that had to be decoded to know it, remembered by content."""
+    """Coverage of files that had to be decoded to know it, remembered by content.
 
-    def __init__(self, root: Path) -> None:
+    Without a lake to keep it in, nothing is remembered.
+    """
+
+    def __init__(self, root: Path | None) -> None:
         self._root = root
 
-    def _place(self, sha256: str) -> Path:
-        return self._root / CACHE / "coverage" / f"{sha256}.json"
-
     def get(self, sha256: str) -> Coverage | None:
-        known = read_json(self._place(sha256))
+        known = read_json(_place(self._root, sha256)) if self._root else None
         if known is None:
             return None
         return Coverage(tuple(known["schemas"]), known["first_day"], known["last_day"])
 
     def put(self, sha256: str, coverage: Coverage) -> None:
+        if self._root is None:
+            return
         value = {
             "schemas": list(coverage.schemas),
             "first_day": coverage.first_day,
             "last_day": coverage.last_day,
         }
-        write_json(self._root, self._place(sha256), value)
+        write_json(self._root, _place(self._root, sha256), value)
+
+
+def _place(root: Path, sha256: str) -> Path:
+    return root / CACHE / "coverage" / f"{sha256}.json"

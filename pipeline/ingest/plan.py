@@ -104,7 +104,6 @@ def survey(
             continue
         by_hash[sha256] = file
         result.files.append(file)
-    hashes.save()
     return result
 
 
@@ -162,12 +161,9 @@ def plan_ingest(catalog: Catalog, settings: Settings, selection: Selection) -> l
     roots = settings.raw.roots
     if settings.raw.prefer not in ("error", "newest"):
         raise RequestError.unknown("raw.prefer", settings.raw.prefer, ["error", "newest"])
-    found = survey(
-        roots,
-        settings,
-        HashCache(catalog.root, rehash=settings.raw.rehash),
-        CoverageCache(catalog.root),
-    )
+    hashes = HashCache(catalog.root, rehash=settings.raw.rehash)
+    found = survey(roots, settings, hashes, CoverageCache(catalog.root))
+    hashes.save()
     if not found.files and not found.refused:
         if catalog.partitions("sources") and not settings.raw.paths:
             return []
