@@ -87,3 +87,19 @@ def inline(function: F) -> F:
         forceinline=True,
         _nrt=False,
     )(function)
+
+
+def inner(function: F) -> F:
+    """A function that only kernels call: no entry from Python.  Must not allocate, as they.
+
+    Half the time of compiling a small function is its entry, most of all where it takes a
+    tuple of many arrays.  Not cached alone: it is part of the cached kernels that call it.
+    """
+    return numba.njit(  # type: ignore[return-value]
+        nogil=True,
+        error_model="numpy",
+        boundscheck=os.environ.get("MBO_BOUNDSCHECK") == "1",
+        no_cpython_wrapper=True,
+        no_cfunc_wrapper=True,
+        _nrt=False,
+    )(function)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 
-from pipeline.jit import njit
-from pipeline.sample.emit import N, begin, put, put_trade, set_trade_size
+from pipeline.jit import inner
+from pipeline.sample.emit import BOTH, M, N, begin, put, put_trade, set_trade_size
 from pipeline.sample.ladder import resize
 from pipeline.sample.matching import (
     cancel,
@@ -28,11 +28,14 @@ from pipeline.sample.state import (
     BUY,
     COUNT,
     HIDDEN,
+    ID,
     INST,
     LADDER,
     N_MBO,
     N_ORDERS,
     NEAR,
+    NO,
+    ONE,
     ORDER_MEAN,
     OWNER,
     PLACE,
@@ -41,29 +44,31 @@ from pipeline.sample.state import (
     SIZE,
     STAYS,
     TAIL,
+    TARGET,
     TARGET_FAR,
     TOTAL,
     TRADE_MEAN,
     USED,
+    ZERO,
     Market,
 )
 from pipeline.units import UNDEF_PRICE
 
 
-@njit
+@inner
 def touch(m: Market, i: int, side: int) -> int:
     """Place of the best price of a side; -1 or LADDER where it is empty."""
     return m.inst[i, BEST_BID] if side == BUY else m.inst[i, BEST_ASK]
 
 
-@njit
+@inner
 def behind(place: int, side: int, ticks: int) -> int:
     """The place so many ticks worse, kept on the ladder."""
     at = place - ticks if side == BUY else place + ticks
     return min(max(at, 1), LADDER - 2)
 
 
-@njit
+@inner
 def order_size(m: Market, i: int) -> int:
     """Mostly small, some round lots, a few large."""
     mean = m.params[i, ORDER_MEAN]
@@ -73,12 +78,12 @@ def order_size(m: Market, i: int) -> int:
     return size
 
 
-@njit
+@inner
 def logistic(x: float) -> float:
     return 1.0 / (1.0 + math.exp(-x))
 
 
-@njit
+@inner
 def pick(m: Market, i: int, side: int, place: int) -> int:
     """An order of a level, more likely from the end of its queue; -1 if it is empty."""
     slot = m.levels[i, side, place, TAIL]
@@ -87,7 +92,7 @@ def pick(m: Market, i: int, side: int, place: int) -> int:
     return slot
 
 
-@njit
+@inner
 def pick_any(m: Market, i: int) -> int:
     """Any resting order of the instrument, all equally likely; -1 after many vain tries."""
     for _ in range(64):
@@ -97,7 +102,7 @@ def pick_any(m: Market, i: int) -> int:
     return -1
 
 
-@njit
+@inner
 def holds_touch(m: Market, slot: int) -> bool:
     """Whether the order is the only one at its side's best price."""
     order = m.orders[slot]
@@ -105,7 +110,7 @@ def holds_touch(m: Market, slot: int) -> bool:
     return place == touch(m, i, side) and m.levels[i, side, place, COUNT] == 1
 
 
-@njit
+@inner
 def visit(m: Market, i: int, lean: float, hold: bool) -> None:
     """Somebody looks at a level near the touch and adds to it or cancels from it.
 
@@ -120,10 +125,10 @@ def visit(m: Market, i: int, lean: float, hold: bool) -> None:
         other = touch(m, i, 1 - side)
         if other < 0 or other >= LADDER:
             return
-        best = behind(other, side, 1)
+        best = behind(other, side, ONE)
     place = behind(best, side, k)
     for_us = lean if side == BUY else -lean
-    aim = m.targets[i, k] * math.exp(for_us * (0.75 if k == 0 else 0.3 / k**0.5))
+    aim = m.params[i, TARGET + k] * math.exp(for_us * (0.75 if k == 0 else 0.3 / k**0.5))
     present = m.levels[i, side, place, COUNT]
     if chance(m.rng, aim / (aim + present)):
         slot = rest(m, i, side, place, order_size(m, i), next_id(m.clock))
@@ -143,7 +148,7 @@ def visit(m: Market, i: int, lean: float, hold: bool) -> None:
     cancel(m, slot)
 
 
-@njit
+@inner
 def visit_far(m: Market, i: int) -> None:
     """An order up to hundreds of ticks from the touch comes or goes."""
     present = m.inst[i, N_ORDERS]
@@ -165,7 +170,7 @@ def visit_far(m: Market, i: int) -> None:
     m.orders[slot, STAYS] = coin(m.rng)
 
 
-@njit
+@inner
 def change(m: Market, i: int, lean: float, hold: bool) -> None:
     """An order is made smaller (keeps its place), larger, or moved (both lose it)."""
     side = coin(m.rng)
@@ -184,7 +189,7 @@ def change(m: Market, i: int, lean: float, hold: bool) -> None:
     if what < 0.38:
         if size > 1:
             resize(m, slot, size - 1 - below(m.rng, size - 1))
-            put(m, i, ord("M"), side, order[PLACE], order[SIZE], order[0])
+            put(m, i, M, side, order[PLACE], order[SIZE], order[ID])
             return
         what = 0.6
     if what < 0.5:
@@ -206,14 +211,14 @@ def change(m: Market, i: int, lean: float, hold: bool) -> None:
     if chance(m.rng, logistic(0.8 * for_us)):
         ticks = -ticks
     place = behind(order[PLACE], side, ticks)
-    limit = behind(other, side, 1)
+    limit = behind(other, side, ONE)
     place = min(place, limit) if side == BUY else max(place, limit)
     if place == order[PLACE]:
-        place = behind(place, side, 1)
+        place = behind(place, side, ONE)
     replace(m, slot, place, size)
 
 
-@njit
+@inner
 def trade(m: Market, i: int, side: int, hold: bool) -> None:
     """An aggressive order; sometimes it sweeps, sometimes its rest stays in the book."""
     other = touch(m, i, 1 - side)
@@ -229,7 +234,7 @@ def trade(m: Market, i: int, side: int, hold: bool) -> None:
             visit(m, i, 0.0, hold)
             return
         size = min(size, at_touch - 1)
-        submit(m, i, side, other, size, False, False)
+        submit(m, i, side, other, size, NO, NO)
         return
     if size > at_touch and chance(m.rng, 0.5):
         size = at_touch
@@ -238,23 +243,23 @@ def trade(m: Market, i: int, side: int, hold: bool) -> None:
     kind = uniform(m.rng)
     if kind < 0.06 and size > 1:  # two aggressors in one event: an order and the stop it sets off
         first = 1 + below(m.rng, size - 1)
-        execute(m, i, side, limit, first, next_id(m.clock), False, False)
-        execute(m, i, side, limit, size - first, next_id(m.clock), False, False)
+        execute(m, i, side, limit, first, next_id(m.clock), NO, NO)
+        execute(m, i, side, limit, size - first, next_id(m.clock), NO, NO)
         settle(m, i)
         return
     submit(m, i, side, limit, size, kind > 0.6, kind > 0.9)
 
 
-@njit
+@inner
 def implied(m: Market, i: int, now: int) -> bool:
     """A print without a fill: matched against an implied order, which no book shows."""
     side = coin(m.rng)
     other = touch(m, i, 1 - side)
     if other < 0 or other >= LADDER:
         return False
-    begin(m, i, now)
+    begin(m, now)
     record, row = put_trade(m, i, side, other, next_id(m.clock))
     set_trade_size(m, record, row, 1 + below(m.rng, 3))
-    put(m, i, N, 2, 0, 0, 0)
+    put(m, i, N, BOTH, ZERO, ZERO, ZERO)
     m.mbo[m.clock[N_MBO] - 1, 3] = UNDEF_PRICE
     return True

@@ -23,12 +23,13 @@ with F_LAST and only if the top ten changed, with side N if both sides did.
 
 from __future__ import annotations
 
-from pipeline.jit import inline, njit
+from pipeline.jit import inline, inner
 from pipeline.sample.ladder import price_of, refresh
 from pipeline.sample.rng import chance, exponential, uniform
 from pipeline.sample.state import (
     BEST_ASK,
     BEST_BID,
+    BUY,
     DELTA,
     DEPTH,
     EVENT_START,
@@ -42,14 +43,17 @@ from pipeline.sample.state import (
     N_TOUCHED,
     NOW,
     RECV,
+    SELL,
     SEQUENCE,
+    ZERO,
     Market,
+    constant,
 )
 from pipeline.units import F_LAST
 
-A, C, F, M, N, R, T = (ord(letter) for letter in "ACFMNRT")
+A, C, F, M, N, R, T = (constant(ord(letter)) for letter in "ACFMNRT")
 SIDES = (ord("B"), ord("A"), ord("N"))
-BOTH = 2
+BOTH = constant(2)
 """Side N."""
 
 PUBLISHER = 1
@@ -67,9 +71,9 @@ def head(length: int, rtype: int, instrument_id: int) -> int:
     return length | rtype << 8 | PUBLISHER << 16 | instrument_id << 32
 
 
-@njit
-def begin(m: Market, i: int, now: int) -> None:
-    """Open an event of instrument ``i`` at venue time ``now`` and choose its packet.
+@inner
+def begin(m: Market, now: int) -> None:
+    """Open an event at venue time ``now`` and choose its packet.
 
     Events close to each other may share a packet: the same ``ts_recv`` and ``sequence``.
     """
@@ -88,7 +92,7 @@ def begin(m: Market, i: int, now: int) -> None:
         _send(m, now + int(delay))
 
 
-@njit
+@inner
 def _send(m: Market, recv: int) -> None:
     clock = m.clock
     if recv <= clock[RECV]:
@@ -101,16 +105,14 @@ def _send(m: Market, recv: int) -> None:
         clock[SEQUENCE] += 1 + int(uniform(m.rng) * 6.0)
 
 
-@njit
+@inner
 def next_packet(m: Market) -> None:
     """The event goes on in a later packet."""
     _send(m, m.clock[RECV] + 6_000 + int(uniform(m.rng) * 40_000.0))
 
 
-@njit
-def put(
-    m: Market, i: int, action: int, side: int, place: int, size: int, order_id: int
-) -> int:
+@inner
+def put(m: Market, i: int, action: int, side: int, place: int, size: int, order_id: int) -> int:
     """Append a record without F_LAST; returns its position in the buffer."""
     n = m.clock[N_MBO]
     row = m.mbo[n]
@@ -125,7 +127,7 @@ def put(
     return n
 
 
-@njit
+@inner
 def _row(m: Market, i: int, n: int, side: int, depth: int) -> int:
     """Append an MBP row for record ``n`` with the book as in ``book``."""
     record = m.mbo[n]
@@ -140,30 +142,38 @@ def _row(m: Market, i: int, n: int, side: int, depth: int) -> int:
     row[3] = size | action << 32 | SIDES[side] << 40 | flags << 48 | depth << 56
     row[4] = record[5]
     row[5] = record[6]
-    row[6 : 6 + 4 * DEPTH] = m.book[i]
+    for w in range(4 * DEPTH):
+        row[6 + w] = m.book[0, i, w]
     m.clock[N_MBP] = k + 1
     return k
 
 
-@njit
+@inner
 def put_trade(m: Market, i: int, side: int, place: int, order_id: int) -> tuple[int, int]:
     """Append a T whose size is filled in later, and its row; returns both positions."""
-    n = put(m, i, T, side, place, 0, order_id)
-    return n, _row(m, i, n, side, 0)
+    n = put(m, i, T, side, place, ZERO, order_id)
+    return n, _row(m, i, n, side, ZERO)
 
 
-@njit
+@inner
 def set_size(m: Market, n: int, size: int) -> None:
     m.mbo[n, 4] |= size
 
 
-@njit
+@inner
 def set_trade_size(m: Market, n: int, row: int, size: int) -> None:
     m.mbo[n, 4] |= size
     m.mbp[row, 3] |= size
 
 
-@njit
+@inner
+def keep_published(m: Market, i: int) -> None:
+    """The book as published now is what the next event is compared with."""
+    for w in range(4 * DEPTH):
+        m.book[1, i, w] = m.book[0, i, w]
+
+
+@inner
 def finish(m: Market, i: int) -> int:
     """Close the event: F_LAST on its last record, an MBP row if the top ten changed.
 
@@ -172,7 +182,7 @@ def finish(m: Market, i: int) -> int:
     n = m.clock[N_MBO] - 1
     m.mbo[n, 4] |= F_LAST << 32
     refresh(m, i)
-    now, old = m.book[i], m.before[i]
+    now, old = m.book[0, i], m.book[1, i]
     depth = -1
     bids = False
     asks = False
@@ -187,8 +197,8 @@ def finish(m: Market, i: int) -> int:
             depth = k
     if depth < 0:
         return 0
-    old[:] = now
-    _row(m, i, n, BOTH if bids and asks else (0 if bids else 1), depth)
+    keep_published(m, i)
+    _row(m, i, n, BOTH if bids and asks else (BUY if bids else SELL), depth)
     bid, ask = m.inst[i, BEST_BID], m.inst[i, BEST_ASK]
     if bid < 0 or ask >= LADDER:
         return 0

@@ -19,13 +19,13 @@ from pipeline.sample.instruments import Instrument, choose, fill_market
 from pipeline.sample.phases import (
     auction,
     close,
+    draw_gap,
     new_anchor,
     publish_whole,
     run_pre_open,
     seed_orders,
 )
 from pipeline.sample.reference import definitions, halt_of, halt_statuses, statuses
-from pipeline.sample.rng import normal
 from pipeline.sample.schedule import (
     FIRST_SESSION,
     Kind,
@@ -211,7 +211,7 @@ class _Simulation:
                 while not run(market, segment.end, self.options.null):
                     self.flush()
             case Kind.CLOSE:
-                gap = round(6.0 * normal(market.rng))
+                gap = draw_gap(market)
                 for i in range(len(self.instruments)):
                     new_anchor(market, i, gap)
                     close(market, i, segment.begin)
@@ -247,9 +247,7 @@ class _Simulation:
         self.market.inst[1, HALT_FROM] = begin
         self.market.inst[1, HALT_TO] = end
         if segment.begin <= begin < segment.end:
-            self.writer.write_status(
-                halt_statuses(self.instruments[1], begin, end, _STATUS_DELAY)
-            )
+            self.writer.write_status(halt_statuses(self.instruments[1], begin, end, _STATUS_DELAY))
 
 
 def job_id(options: SampleOptions) -> str:
@@ -271,9 +269,7 @@ def write_sample(
         For too many sessions, too few records, or an unknown symbol.
     """
     if options.records < MIN_RECORDS:
-        raise RequestError(
-            f"--records {options.records}: a session needs at least {MIN_RECORDS:,}"
-        )
+        raise RequestError(f"--records {options.records}: a session needs at least {MIN_RECORDS:,}")
     sessions = session_dates(options.days)
     name = job_id(options)
     partial = options.out / f".{name}.partial"
@@ -322,9 +318,7 @@ def _write(
         "sessions": options.days,
         "records_per_session": options.records,
     }
-    write_json(
-        folder, name, days, simulation.instruments, facts, simulation.writer.manifest
-    )
+    write_json(folder, name, days, simulation.instruments, facts, simulation.writer.manifest)
     return SampleSummary(
         folder=options.out / name,
         sessions=tuple(sessions),
@@ -335,5 +329,3 @@ def _write(
         seconds=time.perf_counter() - began,
         null=options.null,
     )
-
-

@@ -17,6 +17,7 @@ from pipeline.sample.state import (
     MID2,
     NEAR,
     ORDER_MEAN,
+    TARGET,
     TARGET_FAR,
     TICK,
     TRADE_MEAN,
@@ -154,5 +155,5 @@ def fill_market(market: Market, instruments: Sequence[Instrument]) -> None:
         level = np.arange(NEAR)
         # Queues are longest a few ticks behind the touch and thin out further away.
         shape = np.where(level < 3, 1.0 + 0.3 * level, 1.6 * np.exp(-(level - 3) / 18.0))
-        market.targets[i] = one.queue * shape
+        market.params[i, TARGET:] = one.queue * shape
         market.inst[i, TARGET_FAR] = int(one.queue * shape.sum() * 2.5)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.jit import inline, njit
+from pipeline.jit import inline, inner
 from pipeline.sample.state import (
     BASE,
     BEST_ASK,
@@ -68,7 +68,7 @@ def mark(m: Market, i: int, side: int, place: int) -> None:
         m.inst[i, DIRTY] = 1
 
 
-@njit
+@inner
 def link(m: Market, slot: int) -> None:
     """Join the queue of the order's side and place, at its end; sets its priority."""
     order = m.orders[slot]
@@ -95,7 +95,7 @@ def link(m: Market, slot: int) -> None:
     mark(m, i, side, place)
 
 
-@njit
+@inner
 def unlink(m: Market, slot: int) -> None:
     """Leave the queue; the order keeps its fields."""
     order = m.orders[slot]
@@ -121,7 +121,7 @@ def unlink(m: Market, slot: int) -> None:
             m.inst[i, BEST_ASK] = next_level(m, i, side, place)
 
 
-@njit
+@inner
 def next_level(m: Market, i: int, side: int, place: int) -> int:
     """The next live place behind ``place``; -1 or LADDER where there is none."""
     if side == BUY:
@@ -139,7 +139,7 @@ def next_level(m: Market, i: int, side: int, place: int) -> int:
     return place
 
 
-@njit
+@inner
 def resize(m: Market, slot: int, size: int) -> None:
     """Change the displayed size in place: priority is kept."""
     order = m.orders[slot]
@@ -148,7 +148,7 @@ def resize(m: Market, slot: int, size: int) -> None:
     mark(m, order[INST], order[SIDE], order[PLACE])
 
 
-@njit
+@inner
 def new_order(m: Market, i: int, side: int, place: int, size: int, order_id: int) -> int:
     """A slot for an order that does not rest yet."""
     slot = m.clock[FREE]
@@ -173,7 +173,7 @@ def new_order(m: Market, i: int, side: int, place: int, size: int, order_id: int
     return slot
 
 
-@njit
+@inner
 def free_order(m: Market, slot: int) -> None:
     """Give the slot of an order back that has left its queue."""
     m.inst[m.orders[slot, INST], N_ORDERS] -= 1
@@ -182,13 +182,13 @@ def free_order(m: Market, slot: int) -> None:
     m.clock[FREE] = slot
 
 
-@njit
+@inner
 def refresh(m: Market, i: int) -> None:
     """Read the top ten of both sides into ``book``, if it may have changed."""
     if m.inst[i, DIRTY] == 0:
         return
     m.inst[i, DIRTY] = 0
-    words = m.book[i]
+    words = m.book[0, i]
     bid, ask = m.inst[i, BEST_BID], m.inst[i, BEST_ASK]
     bids, asks = m.inst[i, LEVELS_BID], m.inst[i, LEVELS_BID + 1]
     m.inst[i, TENTH_BID] = -1
@@ -224,10 +224,10 @@ def refresh(m: Market, i: int) -> None:
 @inline
 def shown(m: Market, i: int, side: int, k: int) -> int:
     """Published size of level ``k``."""
-    return (m.book[i, 4 * k + 2] >> (_HIGH * side)) & _LOW_MASK
+    return (m.book[0, i, 4 * k + 2] >> (_HIGH * side)) & _LOW_MASK
 
 
-@njit
+@inner
 def deep_shown(m: Market, i: int, side: int) -> int:
     """Published size of the second to the fifth level."""
     total = 0

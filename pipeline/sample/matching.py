@@ -9,7 +9,7 @@ increase loses priority), else as C and A under the same order id.
 
 from __future__ import annotations
 
-from pipeline.jit import njit
+from pipeline.jit import inner
 from pipeline.sample.emit import A, C, F, M, next_packet, put, put_trade, set_size, set_trade_size
 from pipeline.sample.ladder import free_order, link, mark, new_order, refresh, unlink
 from pipeline.sample.rng import below, chance
@@ -25,6 +25,7 @@ from pipeline.sample.state import (
     LADDER,
     N_TOUCHED,
     NEXT_ID,
+    NO,
     PLACE,
     SIDE,
     SIZE,
@@ -33,17 +34,19 @@ from pipeline.sample.state import (
     T_SLOT,
     TOTAL,
     TOUCH,
+    YES,
+    ZERO,
     Market,
 )
 
 
-@njit
+@inner
 def next_id(clock: I64) -> int:
     clock[NEXT_ID] += 1
     return clock[NEXT_ID]
 
 
-@njit
+@inner
 def touch_order(m: Market, slot: int) -> int:
     """Remember the order as it was before the event; returns its entry."""
     if m.orders[slot, TOUCH] == 0:
@@ -56,7 +59,7 @@ def touch_order(m: Market, slot: int) -> int:
     return m.orders[slot, TOUCH] - 1
 
 
-@njit
+@inner
 def take(m: Market, slot: int, size: int) -> None:
     """Fill ``size`` of a resting order; its C or M is published by :func:`settle`."""
     entry = touch_order(m, slot)
@@ -86,7 +89,7 @@ def take(m: Market, slot: int, size: int) -> None:
     m.clock[N_TOUCHED] = n + 1
 
 
-@njit
+@inner
 def settle(m: Market, i: int) -> None:
     """Publish what became of the orders that the event touched."""
     if m.clock[N_TOUCHED] == 0:
@@ -112,7 +115,7 @@ def settle(m: Market, i: int) -> None:
     m.clock[N_TOUCHED] = 0
 
 
-@njit
+@inner
 def execute(
     m: Market, i: int, side: int, limit: int, size: int, order_id: int, own: int, stepwise: bool
 ) -> int:
@@ -130,7 +133,7 @@ def execute(
         elif place < 0 or place < limit:
             break
         trade, row = put_trade(m, i, side, place, order_id)
-        mine = put(m, i, F, side, place, 0, order_id) if own else -1
+        mine = put(m, i, F, side, place, ZERO, order_id) if own else -1
         level = m.levels[i, 1 - side, place]
         done = 0
         while size > 0 and level[HEAD] >= 0:
@@ -151,7 +154,7 @@ def execute(
     return size
 
 
-@njit
+@inner
 def rest(m: Market, i: int, side: int, place: int, size: int, order_id: int) -> int:
     """Add a resting order and publish its A; returns its slot."""
     slot = new_order(m, i, side, place, size, order_id)
@@ -160,13 +163,11 @@ def rest(m: Market, i: int, side: int, place: int, size: int, order_id: int) -> 
     return slot
 
 
-@njit
-def submit(
-    m: Market, i: int, side: int, limit: int, size: int, rests: bool, stepwise: bool
-) -> int:
+@inner
+def submit(m: Market, i: int, side: int, limit: int, size: int, rests: bool, stepwise: bool) -> int:
     """An incoming order, whole: match, settle, rest what is left.  Returns what is left."""
     order_id = next_id(m.clock)
-    left = execute(m, i, side, limit, size, order_id, False, stepwise)
+    left = execute(m, i, side, limit, size, order_id, NO, stepwise)
     # The venue publishes the rest before or after the orders it filled: both occur.
     early = chance(m.rng, 0.4)
     if rests and left > 0 and early:
@@ -177,7 +178,7 @@ def submit(
     return left
 
 
-@njit
+@inner
 def cancel(m: Market, slot: int) -> None:
     """Take a resting order away and publish its C."""
     order = m.orders[slot]
@@ -186,7 +187,7 @@ def cancel(m: Market, slot: int) -> None:
     free_order(m, slot)
 
 
-@njit
+@inner
 def replace(m: Market, slot: int, place: int, size: int) -> None:
     """Change price or raise the size: priority is lost.  The new price may cross."""
     order = m.orders[slot]
@@ -196,7 +197,7 @@ def replace(m: Market, slot: int, place: int, size: int) -> None:
     unlink(m, slot)
     left = size
     if crosses:
-        left = execute(m, i, side, place, size, order[ID], True, False)
+        left = execute(m, i, side, place, size, order[ID], YES, NO)
         settle(m, i)
     if left == 0:
         put(m, i, C, side, old_place, old_size, order[ID])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from pipeline.jit import njit
+from pipeline.jit import inner, kernel
 from pipeline.sample.behaviour import behind, order_size, pick_any
 from pipeline.sample.emit import (
     BOTH,
     F,
+    M,
     begin,
     finish,
+    keep_published,
     next_packet,
     put,
     put_trade,
@@ -43,11 +45,12 @@ from pipeline.sample.state import (
     TOTAL,
     USED,
     WEIGHT,
+    ZERO,
     Market,
 )
 
 
-@njit
+@kernel
 def seed_orders(m: Market, i: int, count: int) -> None:
     """Orders from earlier sessions, good till cancelled, not published yet."""
     for _ in range(count):
@@ -63,16 +66,16 @@ def seed_orders(m: Market, i: int, count: int) -> None:
         link(m, slot)
 
 
-@njit
+@kernel
 def publish_whole(m: Market, i: int) -> None:
     """Take the book as published: after a snapshot, or after carried orders are loaded."""
     refresh(m, i)
-    m.before[i] = m.book[i]
+    keep_published(m, i)
     if m.inst[i, BEST_BID] >= 0 and m.inst[i, BEST_ASK] < LADDER:
         m.inst[i, MID2] = m.inst[i, BEST_BID] + m.inst[i, BEST_ASK]
 
 
-@njit
+@inner
 def _pre_open_place(m: Market, i: int, side: int) -> int:
     """Around the anchor, some through it: the book crosses until the auction."""
     distance = 3.0 + 5.0 * normal(m.rng)
@@ -81,7 +84,7 @@ def _pre_open_place(m: Market, i: int, side: int) -> int:
     return behind(m.inst[i, ANCHOR], side, int(distance))
 
 
-@njit
+@inner
 def _pre_open_act(m: Market, i: int, may_cancel: bool) -> None:
     what = uniform(m.rng)
     slot = pick_any(m, i) if may_cancel and what < 0.28 else -1
@@ -95,10 +98,10 @@ def _pre_open_act(m: Market, i: int, may_cancel: bool) -> None:
         unlink(m, slot)
         order[PLACE] = _pre_open_place(m, i, order[SIDE])
         link(m, slot)
-        put(m, i, ord("M"), order[SIDE], order[PLACE], order[SIZE], order[ID])
+        put(m, i, M, order[SIDE], order[PLACE], order[SIZE], order[ID])
 
 
-@njit
+@kernel
 def run_pre_open(m: Market, end: int, may_cancel: bool) -> bool:
     """Orders come in and nothing matches, until ``end``; false when buffers are full."""
     clock = m.clock
@@ -118,14 +121,14 @@ def run_pre_open(m: Market, end: int, may_cancel: bool) -> bool:
         while i < instruments - 1 and draw >= m.params[i, WEIGHT]:
             draw -= m.params[i, WEIGHT]
             i += 1
-        begin(m, i, now)
+        begin(m, now)
         _pre_open_act(m, i, may_cancel)
         finish(m, i)
         clock[QUOTA] -= 1
     return False
 
 
-@njit
+@inner
 def clearing_place(m: Market, i: int) -> tuple[int, int]:
     """Place and volume of the auction: most volume, then least imbalance, then nearest the
     anchor, then lowest.  Volume 0 where the book does not cross.
@@ -153,7 +156,7 @@ def clearing_place(m: Market, i: int) -> tuple[int, int]:
     return best_place, best_volume
 
 
-@njit
+@kernel
 def auction(m: Market, i: int, now: int, null: bool) -> None:
     """Uncross the pre-open book at one price, as one event: T and F carry side N.
 
@@ -162,9 +165,9 @@ def auction(m: Market, i: int, now: int, null: bool) -> None:
     place, volume = clearing_place(m, i)
     if volume == 0 and not null:
         return
-    begin(m, i, now)
+    begin(m, now)
     if volume > 0:
-        trade, row = put_trade(m, i, BOTH, place, 0)
+        trade, row = put_trade(m, i, BOTH, place, ZERO)
         set_trade_size(m, trade, row, volume)
         left = volume
         buyer = seller = -1
@@ -173,10 +176,10 @@ def auction(m: Market, i: int, now: int, null: bool) -> None:
         while left > 0:
             if buyer < 0:
                 buyer = m.levels[i, 0, m.inst[i, BEST_BID], HEAD]
-                buyer_record, bought = put(m, i, F, BOTH, place, 0, m.orders[buyer, ID]), 0
+                buyer_record, bought = put(m, i, F, BOTH, place, ZERO, m.orders[buyer, ID]), 0
             if seller < 0:
                 seller = m.levels[i, 1, m.inst[i, BEST_ASK], HEAD]
-                seller_record, sold = put(m, i, F, BOTH, place, 0, m.orders[seller, ID]), 0
+                seller_record, sold = put(m, i, F, BOTH, place, ZERO, m.orders[seller, ID]), 0
             part = min(left, m.orders[buyer, SIZE], m.orders[seller, SIZE])
             left -= part
             bought += part
@@ -197,10 +200,10 @@ def auction(m: Market, i: int, now: int, null: bool) -> None:
         finish(m, i)
 
 
-@njit
+@kernel
 def close(m: Market, i: int, now: int) -> None:
     """Day orders (and what is left of icebergs) expire, all in one event."""
-    begin(m, i, now)
+    begin(m, now)
     gone = 0
     for slot in range(m.clock[USED]):
         order = m.orders[slot]
@@ -211,8 +214,13 @@ def close(m: Market, i: int, now: int) -> None:
         finish(m, i)
 
 
-@njit
+@kernel
+def draw_gap(m: Market) -> int:
+    """Ticks between a close and the next pre-open."""
+    return int(6.0 * normal(m.rng))
+
+
+@kernel
 def new_anchor(m: Market, i: int, gap: int) -> None:
     """Where the next pre-open gathers: the last mid, moved by a gap."""
     m.inst[i, ANCHOR] = min(max(m.inst[i, MID2] // 2 + gap, LADDER // 8), 7 * LADDER // 8)
-

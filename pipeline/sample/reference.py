@@ -38,9 +38,7 @@ def _moment(text: str) -> int:
     return int(datetime.fromisoformat(text + "+00:00").timestamp()) * NS_PER_S
 
 
-def definitions(
-    day: date, instruments: Sequence[Instrument], by_symbol: dict[str, int]
-) -> Records:
+def definitions(day: date, instruments: Sequence[Instrument], by_symbol: dict[str, int]) -> Records:
     """The definitions that open a UTC day; a spread has one record a leg.
 
     ``by_symbol`` gives the instrument ids of the legs.

@@ -11,7 +11,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.jit import inline, njit
+from pipeline.jit import inline, inner
 
 U64 = npt.NDArray[np.uint64]
 
@@ -58,12 +58,12 @@ def coin(rng: U64) -> int:
     return int(uniform(rng) * 2.0)
 
 
-@njit
+@inner
 def exponential(rng: U64, mean: float) -> float:
     return -mean * math.log(1.0 - uniform(rng))
 
 
-@njit
+@inner
 def geometric(rng: U64, mean: float) -> int:
     """1, 2, 3, ... with the given mean (at least 1)."""
     if mean <= 1.0:
@@ -71,7 +71,7 @@ def geometric(rng: U64, mean: float) -> int:
     return 1 + int(math.log(1.0 - uniform(rng)) / math.log(1.0 - 1.0 / mean))
 
 
-@njit
+@inner
 def normal(rng: U64) -> float:
     """A standard normal number."""
     radius = math.sqrt(-2.0 * math.log(1.0 - uniform(rng)))

@@ -82,5 +82,5 @@ def book_row(market: Market, i: int, record: I64) -> I64:
     row[0, 3] = size | action << 32 | SIDES[2] << 40 | flags << 48
     row[0, 4] = record[5]
     row[0, 5] = record[6]
-    row[0, 6 : 6 + 4 * DEPTH] = market.book[i]
+    row[0, 6 : 6 + 4 * DEPTH] = market.book[0, i]
     return row

@@ -10,7 +10,7 @@ the book that the pipeline rebuilds from records, and must not: the one checks t
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +20,22 @@ from pipeline.sample.rng import U64, new_rng
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
 
-BUY: Final = 0
-SELL: Final = 1
+
+def constant(value: int) -> int:
+    """A constant to be passed to kernels' functions.
+
+    numba compiles a version of a function for every Python constant it is called with, but
+    one for all numpy integers.
+    """
+    return cast("int", np.int64(value))
+
+
+BUY: Final = constant(0)
+SELL: Final = constant(1)
+ZERO: Final = constant(0)
+ONE: Final = constant(1)
+YES: Final = cast("bool", np.bool_(True))
+NO: Final = cast("bool", np.bool_(False))
 
 LADDER: Final = 1 << 15
 """Places on a ladder; prices start in the middle."""
@@ -73,13 +87,12 @@ levels.  MID2 is twice the mid, in places, at the last event end with two sides.
 INST_COLUMNS: Final = 24
 
 # Columns of ``params``
-(WEIGHT, ORDER_MEAN, TRADE_MEAN, LEAD, TRADE_SHARE) = range(5)
-PARAM_COLUMNS: Final = 8
-
-# Columns of ``flow``
-(SIGNED, MOMENTUM) = range(2)
-"""SIGNED: decaying sum of the signs of market orders; MOMENTUM: of mid moves, in ticks."""
-FLOW_COLUMNS: Final = 4
+(WEIGHT, ORDER_MEAN, TRADE_MEAN, LEAD, TRADE_SHARE, SIGNED, HEAT) = range(7)
+"""Constants of an instrument, then what changes: SIGNED, a decaying sum of the signs of market
+orders; HEAT (of the whole venue, in row 0), how busy the moment is."""
+TARGET: Final = 8
+"""From here on: orders that the levels behind the touch aim at."""
+PARAM_COLUMNS: Final = TARGET + NEAR
 
 # Places of ``clock``
 (
@@ -123,16 +136,11 @@ class Market(NamedTuple):
     levels: I64
     inst: I64
     params: F64
-    targets: F64
-    flow: F64
     clock: I64
-    heat: F64
     rng: U64
     touched: I64
     book: I64
-    """The published top ten now, by instrument, in words of an MBP row."""
-    before: I64
-    """The same at the last event end."""
+    """The published top ten now, and at the last event end: [2, instrument, words of a row]."""
     mbo: I64
     mbp: I64
 
@@ -148,14 +156,10 @@ def new_market(instruments: int, seed: int) -> Market:
         levels=levels,
         inst=np.zeros((n, INST_COLUMNS), dtype=np.int64),
         params=np.zeros((n, PARAM_COLUMNS)),
-        targets=np.zeros((n, NEAR)),
-        flow=np.zeros((n, FLOW_COLUMNS)),
         clock=np.zeros(CLOCK_SIZE, dtype=np.int64),
-        heat=np.zeros(2),
         rng=new_rng(seed),
         touched=np.zeros((MARGIN, 3), dtype=np.int64),
-        book=np.zeros((n, 4 * DEPTH), dtype=np.int64),
-        before=np.zeros((n, 4 * DEPTH), dtype=np.int64),
+        book=np.zeros((2, n, 4 * DEPTH), dtype=np.int64),
         mbo=np.zeros((BLOCK + MARGIN, MBO_WORDS), dtype=np.int64),
         mbp=np.zeros((BLOCK + MARGIN, MBP_WORDS), dtype=np.int64),
     )
@@ -165,7 +169,6 @@ def new_market(instruments: int, seed: int) -> Market:
     market.inst[:, TENTH_ASK] = LADDER
     market.clock[FREE] = -1
     undefined = 2**63 - 1
-    for words in (market.book, market.before):
-        words[:, 0::4] = undefined
-        words[:, 1::4] = undefined
+    market.book[..., 0::4] = undefined
+    market.book[..., 1::4] = undefined
     return market

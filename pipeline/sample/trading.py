@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 
-from pipeline.jit import njit
+from pipeline.jit import inner, kernel
 from pipeline.sample.behaviour import (
     behind,
     change,
@@ -42,21 +42,24 @@ from pipeline.sample.state import (
     CENTRE,
     HALT_FROM,
     HALT_TO,
+    HEAT,
     LADDER,
     LAST_DIRECTION,
     LEAD,
     META_LEFT,
     META_SIGN,
     MID2,
-    MOMENTUM,
     N_MBO,
     NEWS_LEFT,
     NEWS_SIGN,
     NOW,
+    ONE,
     QUOTA,
+    SELL,
     SIGNED,
     TRADE_SHARE,
     WEIGHT,
+    ZERO,
     Market,
 )
 
@@ -65,17 +68,17 @@ _COOLING_NS = 2.0e9
 _NULL_MOVE = 0.012
 
 
-@njit
+@inner
 def pressure(m: Market, i: int) -> float:
     """What pushes participants to buy (positive) or to sell."""
-    bid, ask = shown(m, i, 0, 0), shown(m, i, 1, 0)
+    bid, ask = shown(m, i, BUY, ZERO), shown(m, i, SELL, ZERO)
     total = bid + ask
     lean = 1.0 * (bid - ask) / total if total > 0 else 0.0
-    bid, ask = deep_shown(m, i, 0), deep_shown(m, i, 1)
+    bid, ask = deep_shown(m, i, BUY), deep_shown(m, i, SELL)
     total = bid + ask
     if total > 0:
         lean += 0.5 * (bid - ask) / total
-    lean += 0.2 * m.flow[i, SIGNED]
+    lean += 0.2 * m.params[i, SIGNED]
     if m.inst[i, NEWS_LEFT] > 0:
         lean += 1.2 * m.inst[i, NEWS_SIGN]
     if m.inst[i, META_LEFT] > 0:
@@ -89,7 +92,7 @@ def pressure(m: Market, i: int) -> float:
     return min(max(lean, -2.5), 2.5)
 
 
-@njit
+@inner
 def improve(m: Market, i: int, lean: float) -> bool:
     """Quote inside a spread of several ticks: follow the last move, or go back."""
     bid, ask = m.inst[i, BEST_BID], m.inst[i, BEST_ASK]
@@ -98,11 +101,11 @@ def improve(m: Market, i: int, lean: float) -> bool:
     tilt = 0.5 * m.inst[i, LAST_DIRECTION] + 1.2 * lean
     side = BUY if chance(m.rng, logistic(tilt)) else 1 - BUY
     best = touch(m, i, side)
-    rest(m, i, side, behind(best, side, -1), order_size(m, i), next_id(m.clock))
+    rest(m, i, side, behind(best, side, -ONE), order_size(m, i), next_id(m.clock))
     return True
 
 
-@njit
+@inner
 def act(m: Market, i: int, null: bool) -> None:
     """One action of somebody, the venue's answer included."""
     lean = 0.0 if null else pressure(m, i)
@@ -120,8 +123,8 @@ def act(m: Market, i: int, null: bool) -> None:
             side = coin(m.rng)
         else:
             side = _side_of_trade(m, i, lean)
-            m.flow[i, SIGNED] += 1.0 if side == BUY else -1.0
-            m.heat[0] += 0.05
+            m.params[i, SIGNED] += 1.0 if side == BUY else -1.0
+            m.params[0, HEAT] += 0.05
         trade(m, i, side, null)
     elif what < share + 0.19:
         change(m, i, lean, null)
@@ -131,7 +134,7 @@ def act(m: Market, i: int, null: bool) -> None:
         visit(m, i, lean, null)
 
 
-@njit
+@inner
 def _side_of_trade(m: Market, i: int, lean: float) -> int:
     inst = m.inst[i]
     if inst[META_LEFT] > 0 and chance(m.rng, 0.5):
@@ -145,24 +148,22 @@ def _side_of_trade(m: Market, i: int, lean: float) -> int:
     return side
 
 
-@njit
+@inner
 def after(m: Market, i: int, moved: int) -> None:
     """Memory of the flow: decay, last move, heat, news."""
-    m.flow[i, SIGNED] *= 0.985
-    m.flow[i, MOMENTUM] *= 0.98
+    m.params[i, SIGNED] *= 0.985
     if moved != 0:
-        m.flow[i, MOMENTUM] += 0.5 * moved
         m.inst[i, LAST_DIRECTION] = 1 if moved > 0 else -1
-        m.heat[0] = min(m.heat[0] + 0.35, 12.0)
+        m.params[0, HEAT] = min(m.params[0, HEAT] + 0.35, 12.0)
     if m.inst[i, NEWS_LEFT] > 0:
         m.inst[i, NEWS_LEFT] -= 1
     elif chance(m.rng, 1.0 / 15_000.0):
         m.inst[i, NEWS_LEFT] = geometric(m.rng, 200.0)
         m.inst[i, NEWS_SIGN] = 1 - 2 * coin(m.rng)
-        m.heat[0] = 12.0
+        m.params[0, HEAT] = 12.0
 
 
-@njit
+@kernel
 def run(m: Market, end: int, null: bool) -> bool:
     """Trade until ``end`` (venue time, ns); false when the output buffers must be emptied first.
 
@@ -180,12 +181,12 @@ def run(m: Market, end: int, null: bool) -> bool:
         if chance(m.rng, 0.2):
             wait = 700.0 + exponential(m.rng, min(15_000.0, mean))
         else:
-            wait = exponential(m.rng, 1.25 * mean / (1.0 if null else 0.6 + m.heat[0]))
+            wait = exponential(m.rng, 1.25 * mean / (1.0 if null else 0.6 + m.params[0, HEAT]))
         now = clock[NOW] + 1 + int(wait)
         if now >= end:
             clock[NOW] = end
             return True
-        m.heat[0] *= math.exp(-wait / _COOLING_NS)
+        m.params[0, HEAT] *= math.exp(-wait / _COOLING_NS)
         clock[NOW] = now
         draw = uniform(m.rng) * weights
         i = 0
@@ -194,15 +195,14 @@ def run(m: Market, end: int, null: bool) -> bool:
             i += 1
         if m.inst[i, HALT_FROM] <= now < m.inst[i, HALT_TO]:
             continue
-        begin(m, i, now)
+        begin(m, now)
         act(m, i, null)
         if clock[N_MBO] == start:  # nobody found anything to do
             continue
         moved = finish(m, i)
         if not null:
             after(m, i, moved)
-        if i > 0 and m.params[i, LEAD] < 0.0 and chance(m.rng, 0.004) and implied(m, 0, now):
-            finish(m, 0)
+        if i > 0 and m.params[i, LEAD] < 0.0 and chance(m.rng, 0.004) and implied(m, ZERO, now):
+            finish(m, ZERO)
         clock[QUOTA] -= clock[N_MBO] - start
     return False
-
