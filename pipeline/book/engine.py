@@ -126,6 +126,7 @@ class BookEngine:
         self.books: dict[tuple[int, int], OneBook] = {}
         self.records = 0
         self.events = 0
+        self._held: list[Batch] = []
         # Rows are at most as many as events, events at most as many as records.
         self._slice = max(1024, _ROW_BYTES // (8 * 4 * options.levels + 4 * tape.FLOW_COLUMNS))
 
@@ -137,7 +138,16 @@ class BookEngine:
             part = take(chunk, slice(start, start + self._slice))
             batch = self._feed(part)
             if batch is not None:
-                yield batch
+                yield self._hold(batch)
+
+    def _hold(self, batch: Batch) -> Batch:
+        """Keep back the grid rows of several books: a quiet book's row comes late, with an event
+        before those of rows that came earlier.  They are few.
+        """
+        if self.options.materialise != "grid" or len(self.books) < 2:
+            return batch
+        self._held.append(batch._replace(trades=batch.trades.slice(0, 0)))
+        return Batch(batch.book.slice(0, 0), batch.flow.slice(0, 0), batch.trades)
 
     def _feed(self, chunk: Chunk) -> Batch | None:
         groups = list(self._split(chunk))
@@ -236,7 +246,7 @@ class BookEngine:
         """End the day: the last rows of a grid.  Records of an unfinished event stay pending."""
         if self.options.materialise != "grid":
             return None
-        batches = []
+        batches, self._held = self._held, []
         for one in self.books.values():
             rows = tape.new_rows(self.options.levels, 1)
             rows.flow[:, 0] = one.flow
