@@ -1,0 +1,145 @@
+"""From events to columns: one pass over a session, in bounded memory.
+
+:func:`compute` streams the events of a source through a timeline, asks the clock for decision
+points, and evaluates all columns there.  Nothing is kept but what the longest window looks back
+on; labels, which look forward, take one more pass beforehand to collect what they look at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import polars as pl
+
+from features.clocks import EventClock, make_clock
+from features.columns import TOUCH, mid_ticks
+from features.events import Events, Source
+from features.registry import Column, check_backward, label_end
+from features.states import Future
+from features.timeline import Rows, State, Timeline, View
+from features.windows import Node, reachable, root_columns
+from pipeline.errors import RequestError
+
+KEYS: tuple[pl.Expr, ...] = (
+    pl.col("t").alias("ts"),
+    pl.col("event").alias("event"),
+    pl.col("bid_px_00").alias("bid_px"),
+    pl.col("ask_px_00").alias("ask_px"),
+    mid_ticks().alias("mid_ticks"),
+)
+"""The key columns of features and labels; ``ts`` still in nanoseconds."""
+
+BATCH = 65_536
+"""Decision points evaluated at once."""
+
+
+def compute(
+    source: Source, columns: Sequence[Column], clock: str = "event"
+) -> Iterator[pl.DataFrame]:
+    """Columns at the decision points of a clock, in order, in batches.
+
+    Parameters
+    ----------
+    source
+        The session's rows; read once, and once more if there are labels.
+    columns
+        Features, or labels (never both); labels get ``t_end`` after the keys.
+
+    Yields
+    ------
+    Frames of ``KEYS`` (ts as datetime), ``t_end`` for labels, then the columns.
+
+    Raises
+    ------
+    RequestError
+        For an unknown clock, a book that is not deep enough, a feature that looks ahead.
+    """
+    ticking = make_clock(clock)
+    check_depth(columns, source.context.depth)
+    check_backward(columns)
+    if len({column.family.kind for column in columns}) > 1:
+        raise RequestError("features and labels are computed apart")
+    labels = bool(columns) and columns[0].family.kind == "label"
+    outputs = [*KEYS, *([label_end(columns)] if labels else []), *(c.expr for c in columns)]
+    futures = _look_ahead(source, outputs)
+    timeline = Timeline(outputs, source.context.scalars(), futures)
+    events = Events(source, root_columns(outputs) | set(TOUCH))
+    for frame in events:
+        new = push(timeline, frame)
+        ended = frame["ended"].to_numpy()
+        now, t = ticking.advance(timeline, new, ended)
+        if isinstance(ticking, EventClock):
+            yield from _evaluate([new], outputs)
+        else:
+            yield from _evaluate(_views(timeline, now, t), outputs)
+    timeline.finish(events.end)
+    now, t = ticking.finish(events.end)
+    yield from _evaluate(_views(timeline, now, t), outputs)
+
+
+def push(timeline: Timeline, frame: pl.DataFrame) -> View:
+    """Feed a chunk of events to a timeline."""
+    ts = frame["ts"].to_numpy(writable=True)
+    return timeline.push(Rows(ts, frame["segment"].to_numpy(writable=True), frame.drop("segment")))
+
+
+def _views(timeline: Timeline, now: np.ndarray, t: np.ndarray) -> Iterator[View]:
+    for start in range(0, now.size, BATCH):
+        yield View(timeline, now[start : start + BATCH], t[start : start + BATCH])
+
+
+def _evaluate(
+    views: Iterator[View] | list[View], outputs: Sequence[pl.Expr]
+) -> Iterator[pl.DataFrame]:
+    names = [output.meta.output_name() for output in outputs]
+    times = [name for name in ("ts", "t_end") if name in names]
+    for view in views:
+        if not view.t.size:
+            continue
+        values = view.evaluate(outputs)
+        frame = pl.DataFrame([v.alias(n) for v, n in zip(values, names, strict=True)])
+        # Not a number is never stored; infinities come only from faulty formulas.
+        yield frame.with_columns(
+            pl.col(pl.Float32, pl.Float64).fill_nan(None),
+            *(pl.col(name).cast(pl.Datetime("ns", "UTC")) for name in times),
+        )
+
+
+def check_depth(columns: Sequence[Column], depth: int, where: str = "") -> None:
+    """Make sure the book has the levels the columns need.
+
+    Raises
+    ------
+    RequestError
+        Naming the columns and what to change.
+    """
+    short = [column for column in columns if column.depth > depth]
+    if short:
+        names = ", ".join(c.name for c in short[:3]) + (", ..." if len(short) > 3 else "")
+        need = max(column.depth for column in short)
+        at = f"feature set {where!r}: " if where else ""
+        raise RequestError(
+            f"{at}{names} need{'s' if len(short) == 1 else ''} {need} levels, "
+            f"the book has {depth}; "
+            f"set book.depth = {need} and run `mbo book` again, or leave them out of the set"
+        )
+
+
+def _look_ahead(source: Source, outputs: Sequence[pl.Expr]) -> dict[str, State]:
+    """The states of forward nodes, filled by a pass of their own."""
+    nodes: dict[str, Node] = {
+        node.state_key: node for node in reachable(outputs) if node.state == "future"
+    }
+    if not nodes:
+        return {}
+    inputs = [x for node in nodes.values() for x in node.inputs]
+    timeline = Timeline(inputs, source.context.scalars())
+    states = {key: Future(node, timeline) for key, node in nodes.items()}
+    for frame in Events(source, root_columns(inputs) | set(TOUCH)):
+        new = push(timeline, frame)
+        for state in states.values():
+            state.push(new, 0)
+    for state in states.values():
+        state.close()
+    return dict(states)

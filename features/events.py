@@ -1,0 +1,376 @@
+"""From rows of book, flow and trades to the events that features see.
+
+Of the rows of ``book`` those remain that are valid, lie in the session's trading hours and are no
+snapshot.  They fall into **segments**: a new one begins after the open, after a halt, after a gap
+in the data (invalid rows, another instrument id, a snapshot that shows another touch than the
+row before it), always at the first row whose touch is normal.  What happened up to a segment's
+first row (its flow, its prints: the auction's among them) belongs to no window.
+
+A snapshot row (``ts_recv`` exactly at UTC midnight) is no event; the flow it carries passes to
+the next row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from features.columns import BOOK_KEYS, EVENT_COLUMNS, SCALARS, TOUCH, TRADE_COLUMNS
+from pipeline.errors import InputError
+from pipeline.units import NS_PER_DAY
+
+I64 = npt.NDArray[np.int64]
+Bool = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Context:
+    """One instrument in one session: what stays the same over its events.
+
+    Times are ns since the epoch; spans are half-open.
+    """
+
+    dataset: str
+    symbol: str
+    session: date
+    tick: int
+    """Price step in 1e-9."""
+    segments: tuple[tuple[int, int], ...]
+    """Trading hours: the session without its breaks."""
+    rth: tuple[int, int] | None = None
+    local_offset: int = 0
+    """What to add to UTC for the exchange's local time at the open."""
+    expiration: int | None = None
+    business_days_left: int | None = None
+    depth: int = 10
+
+    def scalars(self) -> dict[str, Any]:
+        """The columns that are constant over the session."""
+        rth = self.rth or (None, None)
+        values = {
+            "tick": self.tick,
+            "session_open": self.segments[0][0],
+            "session_close": self.segments[-1][1],
+            "rth_open": rth[0],
+            "rth_close": rth[1],
+            "session_date": self.session.year * 10_000
+            + self.session.month * 100
+            + self.session.day,
+            "local_offset": self.local_offset,
+            "expiration": self.expiration,
+            "business_days_left": self.business_days_left,
+        }
+        assert tuple(values) == SCALARS
+        return {name: pl.Series([v], dtype=pl.Int64)[0] for name, v in values.items()}
+
+
+class Source(Protocol):
+    """Rows of ``book`` with flow and trades beside them, as often as they are asked for."""
+
+    @property
+    def context(self) -> Context: ...
+
+    def rows(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """Chunks, in order, of the session's rows: all of ``BOOK_KEYS``, the touch, and the
+        named columns of book, flow and trades.  Rows around the session may be included.
+        """
+
+
+def split_columns(names: Iterable[str]) -> tuple[list[str], list[str], list[str]]:
+    """Which columns of book, of flow and of trades are behind the columns of events."""
+    wanted = set(names) - set(SCALARS) - set(EVENT_COLUMNS)
+    trades = [name for name in TRADE_COLUMNS if name in wanted]
+    wanted -= set(trades)
+    book = sorted(name for name in wanted if name[4:7] in ("px_", "sz_", "ct_"))
+    return book, sorted(wanted - set(book)), trades
+
+
+def levels_needed(names: Iterable[str]) -> int:
+    """How deep a book the columns need."""
+    book, _, _ = split_columns(names)
+    return max((int(name[7:]) + 1 for name in book), default=1)
+
+
+def trades_by_event(trades: pl.DataFrame, tick: int) -> pl.DataFrame:
+    """Prints summed up by event: ``event`` and ``TRADE_COLUMNS``, in order of event.
+
+    ``trades`` has event, price, size, side in the order of the table.
+    """
+    size = pl.col("size").cast(pl.Int64)
+    price = pl.col("price") / tick
+    buy, sell = pl.col("side") == "B", pl.col("side") == "A"
+    return (
+        trades.filter(pl.col("price").is_not_null())
+        .with_columns(pl.col("side").cast(pl.String))
+        .group_by("event", maintain_order=True)
+        .agg(
+            pl.len().cast(pl.Int64).alias("trade_ct"),
+            size.sum().alias("trade_sz"),
+            buy.cast(pl.Int64).sum().alias("buy_ct"),
+            size.filter(buy).sum().alias("buy_sz"),
+            sell.cast(pl.Int64).sum().alias("sell_ct"),
+            size.filter(sell).sum().alias("sell_sz"),
+            buy.any().cast(pl.Int64).alias("buy_orders"),
+            sell.any().cast(pl.Int64).alias("sell_orders"),
+            pl.col("price").last().alias("trade_px"),
+            (price * size).sum().alias("trade_px_sz"),
+            (price * price * size).sum().alias("trade_px2_sz"),
+        )
+    )
+
+
+@dataclass
+class EventBuilder:
+    """Turns chunks of rows into chunks of events; keeps what crosses from one to the next."""
+
+    context: Context
+    carried: tuple[str, ...]
+    """Columns of flow and trades that are sums: they pass from a snapshot row to the next."""
+    segment: int = -1
+    """Ordinal of the last segment that began."""
+    inside: bool = False
+    """The last row seen was an event of that segment (or one that waits for a normal touch)."""
+    begun: bool = False
+    """The current stretch has seen a normal touch."""
+    hours: int = -1
+    """Ordinal of the last row's trading hours."""
+    clock: int = -(2**63)
+    ended: int = 0
+    """When the last segment ended, if it did; else its last possible end."""
+    last: pl.DataFrame | None = None
+    """The last row seen."""
+    owed: dict[str, float] = field(default_factory=dict)
+    """What a snapshot row left to the next event."""
+    publishers: set[int] = field(default_factory=set)
+
+    def push(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Events of the next chunk: ts, segment, event, ok, ok_flow, first, ended, columns."""
+        if not rows.height:
+            return pl.DataFrame()
+        self._one_publisher(rows)
+        ts = np.maximum(rows["ts_recv"].cast(pl.Int64).to_numpy(), self.clock)
+        np.maximum.accumulate(ts, out=ts)
+        hours = self._hours(ts)
+        usable = rows["valid"].to_numpy() & (hours >= 0)
+        snapshot = rows["ts_recv"].cast(pl.Int64).to_numpy() % NS_PER_DAY == 0
+        state = rows["state"].cast(pl.String)
+        both = (rows["bid_px_00"].is_not_null() & rows["ask_px_00"].is_not_null()).to_numpy()
+        ok = (state == "normal").to_numpy() & both
+        ok_flow = ok | (state == "one_sided").to_numpy()
+        breaks = self._breaks(rows, usable, hours, snapshot)
+        events, segment, ended = self._segments(usable, snapshot, ok, breaks, ts, hours)
+        self.clock = int(ts[-1])
+        self.hours = int(hours[-1])
+        self.last = rows.tail(1)
+        first = np.diff(segment, prepend=-1) != 0
+        before = self.segment if not events.size else int(segment[-1])
+        if events.size:
+            first[0] = segment[0] != self.segment
+        self.segment = before
+        return self._frame(rows, events, snapshot, ts, segment, ok, ok_flow, first, ended)
+
+    def _hours(self, ts: I64) -> I64:
+        """Ordinal of the trading hours each instant lies in, -1 outside."""
+        edges = np.array([edge for span in self.context.segments for edge in span])
+        at = np.searchsorted(edges, ts, side="right")
+        return np.where(at % 2 == 1, at // 2, -1)
+
+    def _one_publisher(self, rows: pl.DataFrame) -> None:
+        self.publishers.update(rows["publisher_id"].unique().to_list())
+        if len(self.publishers) > 1:
+            raise InputError.at(
+                f"{self.context.dataset} {self.context.symbol} {self.context.session}",
+                f"books of {len(self.publishers)} publishers under one symbol",
+                todo="features need one book; ingest one publisher's files at a time",
+            )
+
+    def _breaks(self, rows: pl.DataFrame, usable: Bool, hours: I64, snapshot: Bool) -> Bool:
+        """True where a usable row does not continue what stood before it."""
+        known = self.last is not None
+        context = rows.select(*TOUCH, "instrument_id")
+        whole = pl.concat([self.last.select(context.columns), context]) if known else context  # type: ignore[union-attr]
+        changed = {
+            name: (whole[name].ne_missing(whole[name].shift(1))).to_numpy()[-rows.height :]
+            for name in whole.columns
+        }
+        moved = np.logical_or.reduce([changed[name] for name in TOUCH])
+        before_usable = np.concatenate([[self.inside], usable[:-1]])
+        before_hours = np.concatenate([[self.hours], hours[:-1]])
+        other = changed["instrument_id"] | (before_hours != hours) | (snapshot & moved)
+        if not known:
+            other[0] = True
+        result: Bool = usable & (other | ~before_usable)
+        return result
+
+    def _segments(
+        self, usable: Bool, snapshot: Bool, ok: Bool, breaks: Bool, ts: I64, hours: I64
+    ) -> tuple[I64, I64, I64]:
+        """Rows that are events, their segments, and when the segment before each ended."""
+        n = usable.size
+        stretch = np.cumsum(breaks, dtype=np.int64)
+        eligible = usable & ~snapshot
+        normal = eligible & ok
+        # The first normal row of each stretch; the stretch that goes on may have had its own.
+        where = np.flatnonzero(normal)
+        found, index = np.unique(stretch[where], return_index=True)
+        begins = np.full(int(stretch[-1]) + 1, n)
+        begins[found] = where[index]
+        if self.begun:
+            begins[0] = -1
+        started = eligible & (np.arange(n) >= begins[stretch])
+        events = np.flatnonzero(started)
+        fresh = begins < n
+        fresh[0] &= not self.begun
+        ordinal = self.segment + np.cumsum(fresh)
+        segment = ordinal[stretch[events]]
+        ended = self._ends(usable, breaks, ts, hours, events, begins, stretch)
+        self.inside = bool(usable[-1])
+        self.begun = bool(self.inside and begins[stretch[-1]] < n)
+        return events, segment, ended
+
+    def _ends(
+        self,
+        usable: Bool,
+        breaks: Bool,
+        ts: I64,
+        hours: I64,
+        events: I64,
+        begins: I64,
+        stretch: I64,
+    ) -> I64:
+        """For each event: when the last segment before its own ended.
+
+        A segment ends with its trading hours, or at the first row that does not continue it.
+        """
+        closes = np.array([span[1] for span in self.context.segments])
+        before_usable = np.concatenate([[self.inside], usable[:-1]])
+        before_hours = np.concatenate([[self.hours], hours[:-1]])
+        before_begun = begins[np.concatenate([[0], stretch[:-1]])] < np.arange(usable.size)
+        stops = before_usable & before_begun & (breaks | ~usable)
+        at = np.flatnonzero(stops)
+        ends = np.concatenate([[self.ended], np.minimum(ts[at], closes[before_hours[at]])])
+        result: I64 = ends[np.searchsorted(at, events, side="right")]
+        self.ended = int(ends[-1])
+        return result
+
+    def _frame(
+        self,
+        rows: pl.DataFrame,
+        events: I64,
+        snapshot: Bool,
+        ts: I64,
+        segment: I64,
+        ok: Bool,
+        ok_flow: Bool,
+        first: Bool,
+        ended: I64,
+    ) -> pl.DataFrame:
+        sums = [name for name in self.carried if name in rows.columns]
+        if snapshot.any() or self.owed:
+            rows = self._pass_on(rows, snapshot, sums)
+        taken = rows if events.size == rows.height else rows[pl.Series(events)]
+        keys = pl.DataFrame(
+            {
+                "ts": ts[events],
+                "segment": segment,
+                "ok": ok[events],
+                "ok_flow": ok_flow[events],
+                "first": first,
+                "ended": ended,
+            }
+        )
+        frame = taken.drop("ts_recv", "valid", "state", "publisher_id", "instrument_id")
+        frame = pl.concat([keys, frame], how="horizontal")
+        if first.any() and sums:
+            frame = frame.with_columns(
+                pl.when(~pl.col("first")).then(pl.col(name)).otherwise(0).alias(name)
+                for name in sums
+            )
+        if first.any() and "trade_px" in frame.columns:
+            frame = frame.with_columns(pl.when(~pl.col("first")).then(pl.col("trade_px")))
+        # Sizes and counts are unsigned in the tables: their differences must not wrap.
+        return frame.cast({pl.UInt32: pl.Int64})
+
+    def _pass_on(self, rows: pl.DataFrame, snapshot: Bool, sums: list[str]) -> pl.DataFrame:
+        """Give the flow of snapshot rows to the row after them."""
+        columns = []
+        heirs = np.flatnonzero(np.concatenate([[bool(self.owed)], snapshot[:-1]]))
+        for name in sums:
+            values = rows[name].fill_null(0).to_numpy(writable=True)
+            values = values.astype(np.float64 if rows[name].dtype.is_float() else np.int64)
+            owed = self.owed.pop(name, 0)
+            for i in heirs:
+                values[i] += owed if i == 0 else values[i - 1]
+            if snapshot[-1]:
+                self.owed[name] = values[-1].item()
+            columns.append(pl.Series(name, values))
+        return rows.with_columns(columns)
+
+    def finish(self, known_until: int) -> int:
+        """When the last segment ended: with its hours, or where the data stop being known."""
+        if self.begun:
+            close = self.context.segments[self.hours][1]
+            return min(close, known_until)
+        return self.ended
+
+
+class Events:
+    """The events of a source, chunk by chunk; ``end`` is known when they are exhausted."""
+
+    def __init__(self, source: Source, columns: Iterable[str]) -> None:
+        book, flow, trades = split_columns(columns)
+        self._source = source
+        self._columns = [*book, *flow, *trades]
+        sums = [name for name in trades if name != "trade_px"]
+        self._builder = EventBuilder(source.context, tuple(flow + sums))
+        self.end = 0
+
+    def __iter__(self) -> Iterator[pl.DataFrame]:
+        known = 0
+        for rows in self._source.rows(self._columns):
+            events = self._builder.push(rows)
+            known = self._builder.clock
+            if events.height:
+                yield events
+        self.end = self._builder.finish(known)
+
+
+@dataclass(frozen=True)
+class Tables:
+    """A source in memory: whole frames of the tables, columns as the lake has them."""
+
+    context: Context
+    book: pl.DataFrame
+    flow: pl.DataFrame | None = None
+    trades: pl.DataFrame | None = None
+    chunk: int = 65_536
+
+    def rows(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """See :class:`Source`."""
+        book, flow, trades = split_columns(columns)
+        names = list(dict.fromkeys([*BOOK_KEYS, *TOUCH, *book]))
+        frame = self.book.select(names)
+        if flow:
+            assert self.flow is not None
+            frame = frame.with_columns(self.flow.select(flow))
+        if trades:
+            assert self.trades is not None
+            prints = trades_by_event(self.trades, self.context.tick)
+            frame = join_trades(frame, prints, trades)
+        for start in range(0, frame.height, self.chunk):
+            yield frame.slice(start, self.chunk)
+
+
+def join_trades(rows: pl.DataFrame, prints: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    """Rows with their prints beside them; 0 (null for ``trade_px``) where there are none."""
+    joined = rows.join(
+        prints.select("event", *columns), on="event", how="left", maintain_order="left"
+    )
+    sums = [name for name in columns if name != "trade_px"]
+    return joined.with_columns(pl.col(sums).fill_null(0)) if sums else joined

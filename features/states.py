@@ -1,0 +1,385 @@
+"""The running states behind the combinators of ``features.windows``.
+
+Each is fed with its inputs at every row, in order, and read at views.  What is kept per row is
+trimmed together with the timeline's rows; everything else is a value or two.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from features.clocks import GridClock
+from features.kernels import decayed_sum, fill_forward
+from features.timeline import (
+    F64,
+    I64,
+    Bool,
+    Rows,
+    Series1,
+    State,
+    Timeline,
+    View,
+    as_exact,
+    as_float,
+    masked,
+    present,
+)
+from features.windows import WARM_HALF_LIVES, Node
+
+
+def _known(view: View) -> Bool:
+    return np.ones(view.t.size, dtype=np.bool_) if view.known is None else view.known
+
+
+def _is_first(view: View) -> Bool:
+    """True on rows that start a segment; the view must be one of new rows."""
+    first: Bool = view.first == view.now
+    return first
+
+
+class Prefix(State):
+    """Sums from the session's start: a window is the difference of two."""
+
+    def __init__(self, node: Node, timeline: Timeline) -> None:
+        super().__init__(node, timeline)
+        self.sums = Series1(np.int64)
+        """Sum of the rows before each kept row, and one more: before the next row."""
+
+    def push(self, view: View, drop: int) -> None:
+        values = as_exact(view.evaluate(self.node.inputs)[0])
+        if not self.sums.data.size:
+            self.sums = Series1(values.dtype)
+            self.sums.data = np.zeros(1, dtype=values.dtype)
+        carried = np.concatenate([self.sums.data[-1:], values])
+        self.sums.extend(drop, np.cumsum(carried)[1:])
+
+    def read(self, node: Node, view: View) -> pl.Series:
+        upto = self.sums.data[view.local + 1]
+        if node.method == "total":
+            return masked(upto, _known(view))
+        start, warm = view.since(node.args[0])
+        return masked(upto - self.sums.data[start - self.timeline.base], warm)
+
+
+class Decay(State):
+    """Exponentially decayed sums; between rows they go on decaying."""
+
+    def __init__(self, node: Node, timeline: Timeline) -> None:
+        super().__init__(node, timeline)
+        self.half_life = int(node.settings[0])
+        self.sums = Series1(np.float64)
+        self.carry: F64 = np.zeros(1)
+        self.last_ts = 0
+
+    def push(self, view: View, drop: int) -> None:
+        values = as_float(view.evaluate(self.node.inputs)[0])
+        out = np.empty(values.size)
+        ts = np.concatenate([[self.last_ts], view.t]).astype(np.int64)
+        decayed_sum(values, ts, _is_first(view), float(self.half_life), self.carry, out)
+        self.last_ts = int(ts[-1])
+        self.sums.extend(drop, out)
+
+    def read(self, node: Node, view: View) -> pl.Series:
+        timeline = self.timeline
+        value = self.sums.data[view.local]
+        elapsed = view.t - timeline.ts.data[view.local]
+        if elapsed.any():
+            value = value * np.exp2(-elapsed / float(self.half_life))
+        began = timeline.began.data[view.local]
+        warm = view.t - began >= WARM_HALF_LIVES * self.half_life
+        return masked(value, warm & _known(view))
+
+
+class Value(State):
+    """The last value that was not null, per segment."""
+
+    def __init__(self, node: Node, timeline: Timeline) -> None:
+        super().__init__(node, timeline)
+        self.values = Series1(np.int64)
+        self.valid = Series1(np.bool_)
+        self.carry: npt.NDArray[Any] = np.zeros(1, dtype=np.int64)
+        self.known: Bool = np.zeros(1, dtype=np.bool_)
+        self.dtype: Any = None
+
+    def push(self, view: View, drop: int) -> None:
+        series = view.evaluate(self.node.inputs)[0]
+        values = as_exact(series)
+        if self.dtype is None:
+            self.dtype = pl.Boolean if series.dtype == pl.Boolean else None
+            self.carry = np.zeros(1, dtype=values.dtype)
+            self.values = Series1(values.dtype)
+        out = np.empty_like(values)
+        valid = np.empty(values.size, dtype=np.bool_)
+        here = present(series)
+        fill_forward(values, here, _is_first(view), self.carry, self.known, out, valid)
+        self.values.extend(drop, out)
+        self.valid.extend(drop, valid)
+
+    def read(self, node: Node, view: View) -> pl.Series:
+        base = self.timeline.base
+        if node.method == "ago":
+            start, keep = view.since(node.args[0])
+            rows = np.maximum(start - 1 - base, 0)
+        elif node.method == "before":
+            keep = view.now > view.first
+            rows = np.maximum(view.local - 1, 0)
+        else:
+            keep, rows = _known(view), view.local
+        found = masked(self.values.data[rows], keep & self.valid.data[rows])
+        return found.cast(pl.Boolean) if self.dtype == pl.Boolean else found
+
+
+class Counted(State):
+    """Values and sums by number: the rows at which the input is not null, packed."""
+
+    def __init__(self, node: Node, timeline: Timeline) -> None:
+        super().__init__(node, timeline)
+        same = [n for n in timeline.nodes.values() if n.state_key == node.state_key]
+        self.keep = 1 + max(n.args[0] for n in same)
+        self.values = Series1(np.int64)
+        self.sums = Series1(np.int64)
+        """Sum of the values before each packed one, and one more."""
+        self.packed = 0
+        """Number of the first packed value kept."""
+        self.count = Series1(np.int64)
+        """Values up to each row, from the session's start."""
+        self.inside = Series1(np.int64)
+        """Values up to each row, from its segment's start."""
+        self.total = 0
+        self.before_segment = 0
+
+    def push(self, view: View, drop: int) -> None:
+        series = view.evaluate(self.node.inputs)[0]
+        here = present(series)
+        values = as_exact(series)[here]
+        if not self.sums.data.size:
+            self.values, self.sums = Series1(values.dtype), Series1(values.dtype)
+            self.sums.data = np.zeros(1, dtype=values.dtype)
+        count = self.total + np.cumsum(here, dtype=np.int64)
+        first = _is_first(view)
+        origin = np.where(first, count - here, 0)
+        origin[0] = max(int(origin[0]), self.before_segment)
+        np.maximum.accumulate(origin, out=origin)
+        packed_drop = max(0, self.values.data.size - self.keep)
+        carried = np.concatenate([self.sums.data[-1:], values])
+        self.values.extend(packed_drop, values)
+        self.sums.extend(packed_drop, np.cumsum(carried)[1:])
+        self.packed += packed_drop
+        self.count.extend(drop, count)
+        self.inside.extend(drop, count - origin)
+        self.total = int(count[-1])
+        self.before_segment = int(origin[-1])
+
+    def read(self, node: Node, view: View) -> pl.Series:
+        n = node.args[0]
+        count = self.count.data[view.local] - self.packed
+        inside = self.inside.data[view.local]
+        if node.method == "sum":
+            keep = _known(view) & (inside >= n)
+            upto = self.sums.data[np.where(keep, count, 0)]
+            return masked(upto - self.sums.data[np.where(keep, count - n, 0)], keep)
+        keep = _known(view) & (inside > n)
+        if not keep.any():
+            return masked(np.zeros(keep.size, dtype=self.values.data.dtype), keep)
+        return masked(self.values.data[np.where(keep, count - 1 - n, 0)], keep)
+
+
+class Opening(State):
+    """The session's first value that is not null."""
+
+    def __init__(self, node: Node, timeline: Timeline) -> None:
+        super().__init__(node, timeline)
+        self.row = -1
+        self.value: Any = 0.0
+        self.dtype: Any = None
+
+    def push(self, view: View, drop: int) -> None:
+        if self.row >= 0:
+            return
+        series = view.evaluate(self.node.inputs)[0]
+        self.dtype = series.dtype
+        where = np.flatnonzero(present(series))
+        if where.size:
+            self.row = int(view.now[where[0]])
+            self.value = series[int(where[0])]
+
+    def read(self, node: Node, view: View) -> pl.Series:
+        keep = view.now >= self.row if self.row >= 0 else np.zeros(view.t.size, dtype=np.bool_)
+        value = self.value if self.row >= 0 else None
+        constant = pl.Series("", [value], dtype=self.dtype).new_from_index(0, view.t.size)
+        if keep.all():
+            return constant
+        return pl.select(pl.when(pl.Series(keep)).then(constant)).to_series()
+
+
+class Held(State):
+    """Integrals over time of a value that stands until the next row, and of it being defined."""
+
+    def __init__(self, node: Node, timeline: Timeline) -> None:
+        super().__init__(node, timeline)
+        self.area = Series1(np.float64)
+        self.defined = Series1(np.int64)
+        self.value = Series1(np.float64)
+        self.valid = Series1(np.int64)
+        self.last: tuple[float, int, int, float, int] = (0.0, 0, 0, 0.0, 0)
+
+    def push(self, view: View, drop: int) -> None:
+        series = view.evaluate(self.node.inputs)[0]
+        values = as_float(series)
+        valid = present(series).astype(np.int64)
+        value0, valid0, ts0, area0, defined0 = self.last
+        stood = np.diff(view.t, prepend=ts0)
+        stood[_is_first(view)] = 0
+        stood *= np.concatenate([[valid0], valid[:-1]])
+        before = np.concatenate([[value0], values[:-1]])
+        area = np.cumsum(np.concatenate([[area0], before * stood]))[1:]
+        defined = defined0 + np.cumsum(stood)
+        self.area.extend(drop, area)
+        self.defined.extend(drop, defined)
+        self.value.extend(drop, values)
+        self.valid.extend(drop, valid)
+        self.last = (
+            float(values[-1]),
+            int(valid[-1]),
+            int(view.t[-1]),
+            float(area[-1]),
+            int(defined[-1]),
+        )
+
+    def _until(self, rows: I64, t: I64) -> tuple[F64, I64]:
+        stood: I64 = (t - self.timeline.ts.data[rows]) * self.valid.data[rows]
+        area: F64 = self.area.data[rows] + self.value.data[rows] * stood
+        return area, self.defined.data[rows] + stood
+
+    def read(self, node: Node, view: View) -> pl.Series:
+        length = node.args[0]
+        start, warm = view.since(length)
+        rows = np.maximum(start - 1 - self.timeline.base, 0)
+        area, defined = self._until(view.local, view.t)
+        area0, defined0 = self._until(rows, np.maximum(view.t - length, self.timeline.ts.data[0]))
+        time = np.where(warm, defined - defined0, 0)
+        keep = time > 0
+        return masked((area - area0) / np.where(keep, time, 1), keep)
+
+
+class Grid(State):
+    """Samples on a fixed grid, as a timeline of their own."""
+
+    def __init__(self, node: Node, timeline: Timeline) -> None:
+        super().__init__(node, timeline)
+        step, self.name = node.settings
+        self.clock = GridClock(int(step))
+        same = [n for n in timeline.nodes.values() if n.state_key == node.state_key]
+        inner = [n.inner for n in same if n.inner is not None]
+        self.samples = Timeline(inner, timeline.scalars)
+        self.row_segments = Series1(np.int64)
+
+    def push(self, view: View, drop: int) -> None:
+        ended = view.column("ended").to_numpy()
+        now, t = self.clock.advance(self.timeline, view, ended)
+        self._sample(now, t)
+
+    def finish(self, end: int) -> None:
+        """The timeline's last segment ends at ``end``: sample what is left of it."""
+        self._sample(*self.clock.finish(end))
+
+    def _sample(self, now: I64, t: I64) -> None:
+        if not now.size:
+            return
+        at = View(self.timeline, now, t)
+        values = at.evaluate(self.node.inputs)[0].alias(str(self.name))
+        segment = self.timeline.segment.data[at.local]
+        first = np.diff(segment, prepend=-1) != 0
+        if self.samples.rows:
+            first[0] = segment[0] != self.samples.segment.data[-1]
+        frame = pl.DataFrame([values, pl.Series("first", first), pl.Series("ts", t)])
+        self.samples.push(Rows(t, segment, frame))
+
+    def read(self, node: Node, view: View) -> pl.Series:
+        samples = self.samples
+        assert node.inner is not None
+        if not samples.rows:
+            return pl.Series("", [None] * view.t.size, dtype=pl.Float64)
+        found = np.searchsorted(samples.ts.data, view.t, side="right") - 1
+        at = np.maximum(found, 0)
+        same = samples.segment.data[at] == self.timeline.segment.data[view.local]
+        keep = (found >= 0) & same & _known(view)
+        # Many decisions share a sample: evaluate each sample once.
+        low, high = int(at[0]), int(at[-1])
+        rows = np.arange(low, high + 1)
+        inner = View(samples, rows + samples.base, samples.ts.data[rows])
+        values = inner.evaluate([node.inner])[0]
+        if keep.all():
+            return values.gather(pl.Series("", at - low))
+        return values.gather(masked(at - low, keep))
+
+
+class Future(State):
+    """Labels only: the whole session's values, to be read ahead of the decision."""
+
+    def __init__(self, node: Node, timeline: Timeline) -> None:
+        super().__init__(node, timeline)
+        self.parts: list[tuple[npt.NDArray[Any], Bool, I64, I64]] = []
+
+    def push(self, view: View, drop: int) -> None:
+        series = view.evaluate(self.node.inputs)[0]
+        segment = view.timeline.segment.data[view.local]
+        here = present(series)
+        self.parts.append((as_exact(series), here, view.t, segment))
+
+    def close(self) -> None:
+        """The session is complete: index it."""
+        values, here, self.ts, self.segment = (
+            np.concatenate([part[i] for part in self.parts]) for i in range(4)
+        )
+        self.parts = []
+        rows = np.arange(values.size)
+        self.where = np.flatnonzero(here)
+        self.packed = values[self.where]
+        self.upto = np.cumsum(here, dtype=np.int64)
+        """Values at or before each row."""
+        ends = np.flatnonzero(np.diff(self.segment, append=-1))
+        self.last_row = ends[np.searchsorted(ends, rows)]
+        self.first_of = np.concatenate([[0], ends + 1])[np.searchsorted(ends, rows)]
+
+    def _locate(self, node: Node, view: View) -> tuple[I64, I64, Bool]:
+        """Packed position read, the time it is known, and whether there is one."""
+        size = node.args[0]
+        now = view.now
+        if node.method.startswith("rows"):
+            at = self.upto[now] - 1 + size
+            inside = at < self.where.size
+            at = np.minimum(at, max(self.where.size - 1, 0))
+            row = self.where[at] if self.where.size else np.zeros_like(at)
+            keep = inside & (row <= self.last_row[now])
+            return at, self.ts[row], keep
+        target = view.t + size
+        keep = self.ts[self.last_row[now]] >= target
+        row = np.searchsorted(self.ts, target, side="right") - 1
+        row = np.minimum(row, self.last_row[now])
+        at = self.upto[row] - 1
+        # A value of an earlier segment is none of this one's.
+        keep &= (at >= 0) & (self.where[np.maximum(at, 0)] >= self.first_of[now])
+        return np.maximum(at, 0), target, keep
+
+    def read(self, node: Node, view: View) -> pl.Series:
+        if not self.where.size:
+            return pl.Series("", [None] * view.t.size, dtype=pl.Float64)
+        at, known_at, keep = self._locate(node, view)
+        return masked(known_at if node.method.endswith("_time") else self.packed[at], keep)
+
+
+STATES: dict[str, type[State]] = {
+    "prefix": Prefix,
+    "rows": Counted,
+    "decay": Decay,
+    "value": Value,
+    "opening": Opening,
+    "held": Held,
+    "grid": Grid,
+    "future": Future,
+}

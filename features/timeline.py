@@ -1,0 +1,267 @@
+"""Rows in time, as they stream by: what is kept of the past, and views at decision points.
+
+A :class:`Timeline` takes events in chunks.  It keeps no more of the past than the longest window
+in use looks back, so memory does not grow with the session, and where chunks are cut changes
+nothing.  Rows are numbered from the session's first one; ``base`` is the oldest still kept.
+
+A :class:`View` is a set of decision points: for each the number of the last known row (``now``)
+and the time (``t``).  Views of all rows (the event clock), of some rows, and of grid times
+between rows are the same thing, which is why a feature has one definition for every clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from features.kernels import count_until
+from features.windows import MARK, Node, reachable
+
+I64 = npt.NDArray[np.int64]
+F64 = npt.NDArray[np.float64]
+Bool = npt.NDArray[np.bool_]
+
+
+@dataclass
+class Rows:
+    """New rows of a timeline: times (ns, ascending), segment ordinals, and their columns."""
+
+    ts: I64
+    segment: I64
+    frame: pl.DataFrame
+
+
+class Series1:
+    """Values of the kept rows in one array; grows at the end, shrinks at the front."""
+
+    def __init__(self, dtype: Any) -> None:
+        self.data = np.empty(0, dtype=dtype)
+
+    def extend(self, drop: int, new: npt.NDArray[Any]) -> None:
+        """Forget the first ``drop`` values, append new ones."""
+        self.data = np.concatenate([self.data[drop:], new])
+
+
+class State:
+    """A running state: fed at every row, read at any view whose rows are still kept."""
+
+    def __init__(self, node: Node, timeline: Timeline) -> None:
+        self.node = node
+        self.timeline = timeline
+
+    def push(self, view: View, drop: int) -> None:
+        """Take in the rows of a view of new rows; ``drop`` old ones are no longer needed."""
+        raise NotImplementedError
+
+    def read(self, node: Node, view: View) -> pl.Series:
+        """Values of a node at a view."""
+        raise NotImplementedError
+
+    def finish(self, end: int) -> None:
+        """The last segment ends at ``end``."""
+
+
+class Timeline:
+    """Rows streaming by, with the states that nodes ask for.
+
+    Parameters
+    ----------
+    exprs
+        Everything that will be evaluated on views of this timeline.
+    scalars
+        Columns that are constant over the timeline (``tick``, ``session_open`` ...).
+    futures
+        States of forward nodes, filled beforehand, by state key (labels only).
+    """
+
+    def __init__(
+        self,
+        exprs: Iterable[pl.Expr],
+        scalars: Mapping[str, Any],
+        futures: Mapping[str, State] | None = None,
+    ) -> None:
+        from features.states import STATES
+
+        self.scalars = scalars
+        self.rows = 0
+        self.base = 0
+        self.ts = Series1(np.int64)
+        self.segment = Series1(np.int64)
+        self.first = Series1(np.int64)
+        """Number of the first row of the row's segment."""
+        self.began = Series1(np.int64)
+        """Its time."""
+        self.states: dict[str, State] = {}
+        self._tail: pl.DataFrame | None = None
+        self.frame = pl.DataFrame()
+        self.frame_base = 0
+        self.longest = 0
+        nodes = reachable(exprs, inside_grids=False)
+        self.nodes = {node.key: node for node in nodes}
+        for node in nodes:
+            if node.method in ("window", "ago", "mean"):
+                self.longest = max(self.longest, node.args[0])
+        for node in nodes:
+            if futures is not None and node.state_key in futures:
+                self.states[node.state_key] = futures[node.state_key]
+            elif node.state_key not in self.states:
+                self.states[node.state_key] = STATES[node.state](node, self)
+        self._own = [s for s in self.states.values() if s.timeline is self]
+
+    def push(self, new: Rows) -> View:
+        """Take in new rows; returns the view of them (the event clock's)."""
+        drop = self._droppable()
+        self.base += drop
+        start, count = self.rows, new.ts.size
+        before = int(self.segment.data[-1]) if self.segment.data.size else -1
+        starts = np.flatnonzero(np.diff(new.segment, prepend=before)) + start
+        firsts = np.full(count, self.first.data[-1] if self.first.data.size else 0)
+        firsts[starts - start] = starts
+        np.maximum.accumulate(firsts, out=firsts)
+        self.ts.extend(drop, new.ts)
+        self.segment.extend(drop, new.segment)
+        began = np.full(count, self.began.data[-1] if self.began.data.size else 0)
+        began[starts - start] = new.ts[starts - start]
+        np.maximum.accumulate(began, out=began)
+        self.first.extend(drop, firsts)
+        self.began.extend(drop, began)
+        tail = self._tail
+        self.frame_base = start - (0 if tail is None else tail.height)
+        self.frame = new.frame if tail is None else pl.concat([tail, new.frame])
+        self._tail = new.frame.tail(1)
+        self.rows = start + count
+        view = View(self, np.arange(start, self.rows), new.ts, frame=new.frame)
+        for state in self._own:
+            state.push(view, drop)
+        return view
+
+    def finish(self, end: int) -> None:
+        """The last segment ends at ``end``: whatever is due by then happens."""
+        for state in self._own:
+            state.finish(end)
+
+    def _droppable(self) -> int:
+        """How many of the oldest rows no later decision can need."""
+        if not self.ts.data.size:
+            return 0
+        limit = self.ts.data[-1] - self.longest
+        kept = int(np.searchsorted(self.ts.data, limit, side="right")) - 1
+        return max(0, min(kept, self.ts.data.size - 1))
+
+
+@dataclass
+class View:
+    """Decision points: ``now`` the number of the last known row (-1: none), ``t`` the time."""
+
+    timeline: Timeline
+    now: I64
+    t: I64
+    frame: pl.DataFrame | None = None
+    """Columns at the decision points, if they are at hand."""
+    cache: dict[str, pl.Series] = field(default_factory=dict)
+    limits: dict[int, tuple[I64, Bool]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.known: Bool | None = None
+        if self.now.size and self.now[0] < 0:
+            self.known = self.now >= 0
+
+    @property
+    def local(self) -> I64:
+        """Positions of ``now`` among the kept rows (0 where there is none)."""
+        if not hasattr(self, "_local"):
+            self._local: I64 = np.maximum(self.now - self.timeline.base, 0)
+        return self._local
+
+    @property
+    def first(self) -> I64:
+        """Number of the first row of each decision's segment."""
+        if not hasattr(self, "_first"):
+            self._first: I64 = self.timeline.first.data[self.local]
+        return self._first
+
+    def since(self, length: int) -> tuple[I64, Bool]:
+        """The first row after t - length, and whether the window has elapsed.
+
+        A window is warm when it begins at or after the first row of the segment; where it is
+        not, the row is meaningless.
+        """
+        if length not in self.limits:
+            limits = self.t - length
+            counts = np.empty(limits.size, dtype=np.int64)
+            ts = self.timeline.ts.data
+            count_until(ts, limits, counts)
+            counts += self.timeline.base
+            warm = counts > self.first
+            if self.known is not None:
+                warm &= self.known
+            self.limits[length] = counts, warm
+        return self.limits[length]
+
+    def column(self, name: str) -> pl.Series:
+        """A column of the rows, or a node's values, at the decision points."""
+        found = self.cache.get(name)
+        if found is None:
+            found = self._node(name) if name.startswith(MARK) else self._raw(name)
+            self.cache[name] = found
+        return found
+
+    def _node(self, key: str) -> pl.Series:
+        node = self.timeline.nodes[key]
+        return self.timeline.states[node.state_key].read(node, self).alias(key)
+
+    def _raw(self, name: str) -> pl.Series:
+        if name == "t":
+            return pl.Series("t", self.t)
+        if self.frame is not None:
+            return self.frame[name]
+        rows = self.now - self.timeline.frame_base
+        taken = pl.Series("", rows) if self.known is None else masked(rows, self.known)
+        return self.timeline.frame[name].gather(taken)
+
+    def evaluate(self, exprs: Sequence[pl.Expr]) -> list[pl.Series]:
+        """Values of expressions at the decision points."""
+        scalars = self.timeline.scalars
+        names = dict.fromkeys(name for expr in exprs for name in expr.meta.root_names())
+        series = [self.column(name) for name in names if name not in scalars]
+        constants = [pl.lit(scalars[name]).alias(name) for name in names if name in scalars]
+        if not series:
+            series = [pl.Series("t", self.t)]
+        frame = pl.DataFrame(series)
+        if constants:
+            frame = frame.with_columns(constants)
+        picked = [expr.alias(f"{i}") for i, expr in enumerate(exprs)]
+        result = frame.select(picked)
+        if result.height != self.t.size:  # only constants: one row stands for all
+            result = frame.with_columns(picked).select(f"{i}" for i in range(len(exprs)))
+        return result.get_columns()
+
+
+def masked(values: npt.NDArray[Any], keep: Bool) -> pl.Series:
+    """A series of the values, null where ``keep`` is false."""
+    series = pl.Series("", values)
+    if keep.all():
+        return series
+    return pl.select(pl.when(pl.Series(keep)).then(series)).to_series()
+
+
+def as_float(series: pl.Series, fill: float = 0.0) -> F64:
+    """The values as Float64, nulls filled."""
+    return series.cast(pl.Float64).fill_null(fill).to_numpy(writable=True)
+
+
+def present(series: pl.Series) -> Bool:
+    """True where there is a value."""
+    return series.is_not_null().to_numpy(writable=True)
+
+
+def as_exact(series: pl.Series) -> npt.NDArray[Any]:
+    """Integers (and truth) as Int64, others as Float64; nulls are 0."""
+    if series.dtype.is_float():
+        return as_float(series)
+    return series.cast(pl.Int64).fill_null(0).to_numpy(writable=True)

@@ -1,0 +1,324 @@
+"""How a feature says "over the last second": combinators over events.
+
+A feature is a polars expression evaluated at a decision point.  Columns named there are the book
+as of the last known event; whatever needs history goes through the functions of this module::
+
+    ofi_1s = window_sum(ofi_event(), "1s")
+
+Each returns ``pl.col(key)``, where the key is a digest of what is asked for; the engine computes
+what stands behind the key, once, however many features use it, and they nest freely.
+
+Rules they all keep (the catalogue's 0.3):
+
+- *Ties.*  A window of length w at time t holds the events in (t - w, t] that stand at or before
+  the decision's last event in position: none later in position is ever seen.
+- *Segments.*  Nothing crosses the start of a session, a halt, or a gap in the data.
+- *Warm-up.*  Null until the window has elapsed since the segment's first row: w for time windows,
+  n rows with a value for row windows, 5 half-lives for exponential ones.
+- *Undefined.*  A null input adds nothing to a sum and is no row of a row window.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import polars as pl
+
+from pipeline.units import NS_PER_S, parse_duration
+
+MARK = "~"
+"""First character of a node's key: no column of a table begins so."""
+
+SAMPLE = "x:"
+"""Beginning of the column that holds the samples of a grid."""
+
+WARM_HALF_LIVES = 5
+"""Half-lives after which an exponential window counts as warm (the catalogue's 0.2)."""
+
+LN2 = 0.6931471805599453
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window by time (``1s``), by rows (``n50``) or by exponential half-life (``h10s``)."""
+
+    kind: Literal["time", "rows", "half_life"]
+    size: int
+    """Nanoseconds, or rows."""
+    text: str
+
+    @property
+    def seconds(self) -> float:
+        """Length of a time window or half-life in seconds."""
+        return self.size / NS_PER_S
+
+
+_DURATION = r"[1-9][0-9]*(?:ns|us|ms|s|m|h)"
+WINDOW_PATTERN = rf"(?:n[1-9][0-9]*|h?{_DURATION})"
+DURATION_PATTERN = _DURATION
+
+
+def window(text: str | Window) -> Window:
+    """Parse ``1s``, ``n50`` or ``h10s``.
+
+    Raises
+    ------
+    ValueError
+        If the text is none of these.
+    """
+    if isinstance(text, Window):
+        return text
+    if not re.fullmatch(WINDOW_PATTERN, text):
+        raise ValueError(f"{text!r} is no window; write 1s, n50 (rows) or h10s (half-life)")
+    if text.startswith("n"):
+        return Window("rows", int(text[1:]), text)
+    if text.startswith("h"):
+        return Window("half_life", parse_duration(text[1:]), text)
+    return Window("time", parse_duration(text), text)
+
+
+@dataclass(frozen=True)
+class Node:
+    """What stands behind a key: a running state, and how it is read at a decision point."""
+
+    key: str
+    state: str
+    """Kind of the running state, see ``features.states``."""
+    inputs: tuple[pl.Expr, ...]
+    """What the state is fed with at every event."""
+    settings: tuple[int | str, ...]
+    """Parameters of the state itself; nodes of equal state, inputs and settings share it."""
+    method: str
+    args: tuple[int, ...] = ()
+    state_key: str = ""
+    inner: pl.Expr | None = None
+    """Grid nodes: the expression over the samples."""
+
+
+NODES: dict[str, Node] = {}
+"""All nodes asked for in this process, by key.  A key is a digest of its content."""
+
+
+def _digest(*parts: object) -> str:
+    digest = hashlib.blake2b(digest_size=10)
+    for part in parts:
+        blob = part.meta.serialize() if isinstance(part, pl.Expr) else repr(part).encode()
+        digest.update(len(blob).to_bytes(4, "little") + blob)
+    return digest.hexdigest()
+
+
+def _node(
+    state: str,
+    inputs: tuple[pl.Expr, ...],
+    settings: tuple[int | str, ...] = (),
+    method: str = "at",
+    args: tuple[int, ...] = (),
+    inner: pl.Expr | None = None,
+) -> pl.Expr:
+    state_key = f"{state}:{_digest(settings, *inputs)}"
+    tail = () if inner is None else (inner,)
+    key = f"{MARK}{state}.{method}:{_digest(state_key, args, *tail)}"
+    NODES.setdefault(key, Node(key, state, inputs, settings, method, args, state_key, inner))
+    return pl.col(key)
+
+
+def node_keys(expr: pl.Expr) -> list[str]:
+    """Keys of the nodes an expression reads directly."""
+    return [name for name in expr.meta.root_names() if name.startswith(MARK)]
+
+
+def _ns(text: str | Window) -> int:
+    parsed = window(text)
+    if parsed.kind == "rows":
+        raise ValueError(f"{parsed.text!r} is a number of rows; a duration is needed here")
+    return parsed.size
+
+
+# --- sums ------------------------------------------------------------------------------------
+
+
+def window_sum(x: pl.Expr, length: str | Window) -> pl.Expr:
+    """Sum of ``x`` over the events of (t - length, t]; integers stay exact."""
+    return _node("prefix", (x,), method="window", args=(_ns(length),))
+
+
+def row_sum(x: pl.Expr, rows: int) -> pl.Expr:
+    """Sum of ``x`` over the last ``rows`` events at which it is not null."""
+    return _node("rows", (x,), method="sum", args=(rows,))
+
+
+def ew_sum(x: pl.Expr, half_life: str | Window) -> pl.Expr:
+    """Sum of x_i 2^(-(t - t_i) / half_life) over the segment's events up to now."""
+    return _node("decay", (x,), (_ns(half_life),))
+
+
+def session_cum(x: pl.Expr) -> pl.Expr:
+    """Sum of ``x`` over the session's events up to now; halts do not reset it."""
+    return _node("prefix", (x,), method="total")
+
+
+def total(x: pl.Expr, over: str | Window) -> pl.Expr:
+    """Sum of ``x`` over a window of any kind."""
+    parsed = window(over)
+    if parsed.kind == "rows":
+        return row_sum(x, parsed.size)
+    return window_sum(x, parsed) if parsed.kind == "time" else ew_sum(x, parsed)
+
+
+def count(x: pl.Expr, over: str | Window) -> pl.Expr:
+    """How many events (decayed, for half-lives) of a window have a value of ``x``."""
+    parsed = window(over)
+    ones = pl.when(x.is_not_null()).then(1)
+    return total(ones, parsed)
+
+
+def mean(x: pl.Expr, over: str | Window) -> pl.Expr:
+    """Mean of ``x`` over the events of a window at which it is not null; null without any."""
+    n = count(x, over)
+    return pl.when(n > 0).then(total(x, over) / n)
+
+
+def rate(x: pl.Expr, over: str | Window) -> pl.Expr:
+    """Sum of ``x`` per second: over a time window, or ln2/h times the decayed sum."""
+    parsed = window(over)
+    if parsed.kind == "rows":
+        raise ValueError("a rate needs a window in time, not in rows")
+    if parsed.kind == "time":
+        return window_sum(x, parsed) / parsed.seconds
+    return ew_sum(x, parsed) * (LN2 / parsed.seconds)
+
+
+def deviation(x: pl.Expr, over: str | Window) -> pl.Expr:
+    """Sample standard deviation (n - 1) of ``x`` over a window by time or rows.
+
+    Null with fewer than two values, and where they are all equal.  ``x`` is centred on the
+    session's first value so that the sums keep their precision (catalogue 0.4).
+    """
+    centred = x - session_first(x)
+    n = count(x, over)
+    first, second = total(centred, over), total(centred * centred, over)
+    variance = (second - first * first / n) / (n - 1)
+    # Half-tick multiples never vary by less than this without being constant.
+    return pl.when((n > 1) & (variance > 1e-9)).then(variance.sqrt())
+
+
+# --- values ----------------------------------------------------------------------------------
+
+
+def last(x: pl.Expr) -> pl.Expr:
+    """The last value of ``x`` that was not null, at or before now, in the segment."""
+    return _node("value", (x,))
+
+
+def previous(x: pl.Expr) -> pl.Expr:
+    """The last value of ``x`` that was not null, at an earlier event of the segment."""
+    return _node("value", (x,), method="before")
+
+
+def value_at(x: pl.Expr, ago: str | Window) -> pl.Expr:
+    """The last value of ``x`` that was not null as of t - ago; null before the segment."""
+    return _node("value", (x,), method="ago", args=(_ns(ago),))
+
+
+def lag(x: pl.Expr, rows: int) -> pl.Expr:
+    """The value of ``x`` ``rows`` events earlier, counting events at which it is not null."""
+    return _node("rows", (x,), method="lag", args=(rows,))
+
+
+def ago(x: pl.Expr, back: str | Window) -> pl.Expr:
+    """:func:`value_at` for a duration, :func:`lag` for a number of rows."""
+    parsed = window(back)
+    return lag(x, parsed.size) if parsed.kind == "rows" else value_at(x, parsed)
+
+
+def session_first(x: pl.Expr) -> pl.Expr:
+    """The session's first value of ``x`` that is not null."""
+    return _node("opening", (x,))
+
+
+def since(condition: pl.Expr) -> pl.Expr:
+    """Seconds since the last event at which the condition held, else since the segment's start."""
+    when = pl.when(condition.fill_null(value=False) | pl.col("first")).then(pl.col("ts"))
+    return (pl.col("t") - last(when)) / NS_PER_S
+
+
+def time_mean(x: pl.Expr, length: str | Window) -> pl.Expr:
+    """Mean of ``x`` over (t - length, t], each value weighted by the time it stood.
+
+    Time at which ``x`` is undefined is left out; null if that is all of it.
+    """
+    return _node("held", (x,), method="mean", args=(_ns(length),))
+
+
+def on_grid(step: str, x: pl.Expr, then: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
+    """``then(samples)``, where the samples are ``x`` on a fixed grid of ``step``.
+
+    The sample at a grid point g (a multiple of ``step`` since the epoch) knows the events before
+    g; ``then`` may use every combinator, which see one row a grid point.  At a decision point the
+    result is that of the last grid point at or before it; null before the segment's first.
+    """
+    name = f"{SAMPLE}{_digest(x)}"
+    return _node("grid", (x,), (_ns(step), name), inner=then(pl.col(name)))
+
+
+# --- forward, for labels only ------------------------------------------------------------------
+
+
+def ahead(x: pl.Expr, horizon: str | Window) -> pl.Expr:
+    """Labels only.  ``x`` as of t + horizon, or that many rows (with a value) later.
+
+    Null where the segment's data end before.
+    """
+    parsed = window(horizon)
+    method = "rows" if parsed.kind == "rows" else "time"
+    return _node("future", (x,), method=method, args=(parsed.size,))
+
+
+def ahead_time(x: pl.Expr, horizon: str | Window) -> pl.Expr:
+    """Labels only.  The time (ns) at which :func:`ahead` is known."""
+    parsed = window(horizon)
+    method = "rows_time" if parsed.kind == "rows" else "time_time"
+    return _node("future", (x,), method=method, args=(parsed.size,))
+
+
+def looks_ahead(expr: pl.Expr) -> bool:
+    """True if anything behind the expression looks forward in time."""
+    return any(node.state == "future" for node in reachable([expr]))
+
+
+def reachable(exprs: Iterable[pl.Expr], *, inside_grids: bool = True) -> list[Node]:
+    """All nodes behind the expressions, those that others depend on first.
+
+    With ``inside_grids`` false, nodes that live on the samples of a grid are left out.
+    """
+    seen: dict[str, Node] = {}
+
+    def visit(expr: pl.Expr) -> None:
+        for key in node_keys(expr):
+            if key in seen:
+                continue
+            node = NODES[key]
+            for part in node.inputs:
+                visit(part)
+            if inside_grids and node.inner is not None:
+                visit(node.inner)
+            seen[key] = node
+
+    for expr in exprs:
+        visit(expr)
+    return list(seen.values())
+
+
+def root_columns(exprs: Iterable[pl.Expr]) -> set[str]:
+    """Columns of events that the expressions read, directly or through nodes."""
+    parts = list(exprs)
+    for node in reachable(parts):
+        parts += node.inputs
+        if node.inner is not None:
+            parts.append(node.inner)
+    names = {name for part in parts for name in part.meta.root_names()}
+    return {name for name in names if not name.startswith((MARK, SAMPLE))}
