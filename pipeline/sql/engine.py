@@ -115,13 +115,13 @@ def run_query(
         raise explain(error, connection) from None
 
 
-def query_frame(lake: str | Path, text: str) -> pl.DataFrame:
+def query_frame(lake: str | Path | duckdb.DuckDBPyConnection, text: str) -> pl.DataFrame:
     """All rows of a query as a polars frame; see :func:`run_query`."""
     import duckdb
     import polars as pl
 
     query = resolve(text)
-    connection = connect(lake)
+    connection = lake if isinstance(lake, duckdb.DuckDBPyConnection) else connect(lake)
     try:
         check_read_only(connection, query)
         frame = pl.from_arrow(connection.sql(query).to_arrow_table())
