@@ -79,6 +79,13 @@ class FeeRule:
             raise RequestError(f"{where}: from and to are dates, such as 2025-01-31")
         return cls(str(rule["product"]), role, units, str(rule.get("currency", "USD")), *spans)
 
+    @classmethod
+    def restore(cls, identity: Sequence[str]) -> Self:
+        """The inverse of :meth:`FeeSchedule.identity` for one rule."""
+        product, role, units, currency, *span = identity
+        first, last = (None if day == "None" else date.fromisoformat(day) for day in span)
+        return cls(product, role, int(units), currency, first, last)
+
     def covers(self, product: str, session: date | None, role: str | None) -> bool:
         """Whether it speaks of the product, and of the session and role where given."""
         return (

@@ -246,7 +246,7 @@ def _end(sim: Sim, record: Scalar) -> None:
     """An event end: here the book is a state."""
     meta, book = sim.meta, sim.book
     bid, ask = ob.best_price(book, ob.BID), ob.best_price(book, ob.ASK)
-    both = bid != UNDEF_PRICE and ask != UNDEF_PRICE
+    both = ob.n_levels(book, ob.BID) > 0 and ob.n_levels(book, ob.ASK) > 0
     crossed = both and bid > ask
     meta[st.CROSSED] = crossed
     if meta[st.N_RESTED] > 0:
@@ -268,6 +268,25 @@ def _end(sim: Sim, record: Scalar) -> None:
 
 
 @inline
+def _restart(sim: Sim) -> None:
+    """A clear or a snapshot: the contents are known from here."""
+    meta = sim.meta
+    meta[st.KNOWN] = 1
+    meta[st.BAD] = 0
+    meta[st.VALID] = 1
+
+
+@inline
+def _assume_known(sim: Sim, ts_recv: Scalar) -> None:
+    """A book with an unknown start counts as known after a while, if the settings say so."""
+    meta, after = sim.meta, sim.conf[st.ASSUME_AFTER]
+    meta[st.FIRST_RECV] = min(meta[st.FIRST_RECV], ts_recv)
+    if after >= 0 and ts_recv - meta[st.FIRST_RECV] >= after:
+        meta[st.KNOWN] = 1
+        meta[st.VALID] = 1 - meta[st.BAD]
+
+
+@inline
 def _record(sim: Sim, records: Records, i: Scalar) -> None:
     """One market record."""
     book, meta = sim.book, sim.meta
@@ -277,8 +296,9 @@ def _record(sim: Sim, records: Records, i: Scalar) -> None:
     if ob.starts_snapshot(book, flags, records.ts_recv[i]):
         save_queues(sim)
         ob.clear(book)
-        meta[st.VALID] = 1
+        _restart(sim)
     if flags & F_MAYBE_BAD_BOOK:
+        meta[st.BAD] = 1
         meta[st.VALID] = 0
     meta[st.E_ACTION] = action
     meta[st.E_TS_EVENT] = records.ts_event[i]
@@ -289,7 +309,7 @@ def _record(sim: Sim, records: Records, i: Scalar) -> None:
     elif action == ob.R and flags & F_SNAPSHOT == 0:
         lose_book(sim)
         ob.clear(book)
-        meta[st.VALID] = 1
+        _restart(sim)
     else:
         change = ob.apply(book, action, side, flags, price, size, order_id, records.ts_event[i])
         if flags & F_SNAPSHOT == 0 and ob.ADDED <= change.effect <= ob.MOVED:
@@ -352,6 +372,8 @@ def replay(sim: Sim, records: Records, start: Scalar) -> tuple[Scalar, Scalar]:
         if flags & F_LAST:
             if meta[st.SNAPPING]:
                 restore_queues(sim)
+            if meta[st.KNOWN] == 0:
+                _assume_known(sim, records.ts_recv[i - 1])
             _end(sim, records.record[i - 1])
     return np.int64(st.DONE), i
 

@@ -17,7 +17,8 @@ from pipeline.backtest.kernel import finish, replay
 from pipeline.backtest.state import Sim, grow_sim, new_sim
 from pipeline.backtest.tables import MARKOUT_HORIZONS, READINGS
 from pipeline.book.columns import Chunk
-from pipeline.book.layout import I64, Book
+from pipeline.book.layout import I64, Book, new_book
+from pipeline.book.state import no_records
 from pipeline.book.tape import Records
 from pipeline.errors import InputError
 from pipeline.units import NS_PER_MINUTE, NS_PER_S, event_base
@@ -37,6 +38,8 @@ class SimOptions:
     response_latency: int = 1_000_000
     passive: bool = True
     patience: int = 10 * NS_PER_S
+    assume_valid_after: int = -1
+    """A book with an unknown start counts as known after this; -1 never."""
     grid: bool = False
     """Decisions are made by a timer, not on receipt of an event."""
 
@@ -50,6 +53,7 @@ class SimOptions:
         conf[st.PATIENCE] = self.patience
         conf[st.MARK_STEP] = MARK_STEP
         conf[st.DECISION_CLASS] = st.CLASS_TIMER if self.grid else st.CLASS_RECEIPT
+        conf[st.ASSUME_AFTER] = self.assume_valid_after
         conf[st.RETRY] = RETRY_AFTER
         for i, horizon in enumerate(MARKOUT_HORIZONS.values()):
             conf[st.CONF_HORIZON + i] = horizon
@@ -99,6 +103,12 @@ class Rows(NamedTuple):
     marks: I64
 
 
+def empty_records(n: int) -> Records:
+    """Records of zeros."""
+    kinds = [column.dtype for column in no_records()]
+    return Records._make(np.zeros(n, kind) for kind in kinds)
+
+
 class Replay:
     """One simulation of one symbol.
 
@@ -123,11 +133,26 @@ class Replay:
         self.sim: Sim = new_sim(options.conf(), schedule, rule=rule)
         self._key: tuple[int, int] | None = None
 
-    def start_book(self, key: tuple[int, int], book: Book, *, valid: bool) -> None:
-        """Go on from a stored book of (publisher, instrument)."""
+    def start_book(
+        self,
+        key: tuple[int, int] | None,
+        book: Book,
+        *,
+        known: bool,
+        bad: bool = False,
+        since: int = st.NEVER,
+    ) -> None:
+        """Go on with another book: of (publisher, instrument), or not yet of anybody.
+
+        ``known`` and ``bad`` say what is known of its contents, ``since`` its first record's
+        ``ts_recv``.
+        """
         self._key = key
         self.sim = self.sim._replace(book=book, taken=np.zeros(len(book.orders), np.int64))
-        self.sim.meta[st.VALID] = valid
+        meta = self.sim.meta
+        meta[st.KNOWN], meta[st.BAD], meta[st.VALID] = known, bad, known and not bad
+        meta[st.FIRST_RECV] = since if since > -st.NEVER else st.NEVER
+        meta[[st.IN_EVENT, st.SNAPPING, st.TAKEN_ANY, st.CROSSED]] = 0
 
     def start_day(self, date: int) -> None:
         """The next records are of this UTC day, YYYYMMDD; events are numbered anew."""
@@ -169,15 +194,11 @@ class Replay:
 
     def _change_instrument(self) -> None:
         """The symbol has another instrument now: its book is another, and ours are gone."""
-        clear = Records(
-            *(np.zeros(1, kind) for kind in (np.int64, np.int64, np.uint32, np.int64, np.int64)),
-            *(np.zeros(1, kind) for kind in (np.uint32, np.uint8, np.uint8)),
-            action=np.array([ord("R")], np.uint8),
-            side=np.array([ord("N")], np.uint8),
-            record=np.array([self.sim.meta[st.LAST_RECORD]], np.int64),
-        )
+        clear = empty_records(1)
+        clear.action[0] = ord("R")
+        clear.record[0] = self.sim.meta[st.LAST_RECORD]
         self._run(clear)
-        self.sim.meta[[st.VALID, st.IN_EVENT]] = 0
+        self.start_book(None, new_book(rule=self.rule), known=False)
 
     def _run(self, records: Records) -> None:
         at, total = 0, len(records.flags)
@@ -196,6 +217,11 @@ class Replay:
             meta[st.LOADED] = 1
         else:
             self.sim = grow_sim(self.sim, status)
+
+    @property
+    def waiting(self) -> int:
+        """Rows that :meth:`take` might give."""
+        return int(self.sim.meta[[st.N_FILLS, st.N_MARKS, st.N_OWN]].sum())
 
     @property
     def clock(self) -> int:

@@ -42,7 +42,7 @@ def shrink_ahead(sim: Sim, change: ob.Change) -> None:
     """Size that left a queue, or went to its tail, is no longer ahead of those behind it."""
     side = change.old_side
     left = change.old_size
-    if change.effect == ob.KEPT or change.effect == ob.REDUCED:
+    if change.effect == ob.KEPT or change.effect == ob.REDUCED:  # noqa: PLR1714 - compiled
         left -= change.new_size
     for i in range(sim.meta[st.N_LIVE + side]):
         row = sim.live[side, i]
@@ -287,14 +287,8 @@ def on_change(sim: Sim, change: ob.Change, order_id: Scalar) -> None:
         return
     if change.old_side != ob.NO_SIDE and meta[st.N_LIVE + change.old_side] > 0:
         shrink_ahead(sim, change)
-    joined = (
-        change.effect == ob.ADDED
-        or change.effect == ob.ADDED_BY_MODIFY
-        or change.effect == ob.MOVED
-        or change.effect == ob.REPLACED
-    )
-    if not joined:
-        return
+    if change.effect != ob.MOVED and not ob.ADDED <= change.effect <= ob.ADDED_BY_MODIFY:
+        return  # nothing came to the tail of a queue
     other = 1 - change.new_side
     if meta[st.N_LIVE + other] > 0:
         best = sim.own[sim.live[other, 0], st.O_PRICE]

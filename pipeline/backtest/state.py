@@ -11,13 +11,12 @@ venue, acknowledgements, fills, timers (decisions on a grid among them); then as
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from pipeline.book.layout import I64, Book, grow, new_book
 from pipeline.units import UNDEF_PRICE
-
 
 NEVER: Final = 2**62
 """A time that does not come."""
@@ -140,9 +139,10 @@ D_TS, D_EVENT, D_TARGET, D_BID, D_ASK = range(5)
     PATIENCE,
     MARK_STEP,
     DECISION_CLASS,
+    ASSUME_AFTER,  # an unknown book counts as known so long after its first record; -1 never
     RETRY,  # how long after an order that could not be done
     CONF_HORIZON,  # four places
-) = range(9)
+) = range(10)
 CONF_SIZE: Final = 16
 OPTIMISTIC, EXACT, PESSIMISTIC = range(3)
 
@@ -174,7 +174,10 @@ OPTIMISTIC, EXACT, PESSIMISTIC = range(3)
     LOADED,
     PHASE,
     SESSION,
-    VALID,
+    VALID,  # KNOWN and not BAD
+    KNOWN,
+    BAD,
+    FIRST_RECV,  # ts_recv of the book's first record, NEVER before it
     CROSSED,
     LAST_BID,  # touch at the last event end, UNDEF_PRICE where a side is empty
     LAST_ASK,
@@ -212,7 +215,7 @@ OPTIMISTIC, EXACT, PESSIMISTIC = range(3)
     X_HOLD,
     X_ACTIVE,
     MARKOUT,  # four places: first fill whose markout at that horizon is not taken
-) = range(64)
+) = range(67)
 META_SIZE: Final = 80
 
 X_SENT, X_RESTING, X_CANCELLING, X_REPLACING = range(4)
@@ -262,7 +265,7 @@ def new_sim(conf: I64, schedule: I64, *, rule: int) -> Sim:
     book = new_book(orders=4096, levels=1024, rule=rule)
     meta = np.zeros(META_SIZE, np.int64)
     meta[[CLOCK]] = -NEVER
-    meta[[NEXT_DUE, NEXT_MARK]] = -NEVER, NEVER
+    meta[[NEXT_DUE, NEXT_MARK, FIRST_RECV]] = -NEVER, NEVER, NEVER
     meta[[LAST_EVENT, X_WORKING, X_END_FILLED, SESSION]] = -1
     meta[[LAST_BID, LAST_ASK, GOOD_BID, GOOD_ASK, X_BID, X_ASK, X_TARGET, X_GOAL]] = UNDEF_PRICE
     return Sim(
@@ -311,4 +314,5 @@ def grow_sim(sim: Sim, status: int) -> Sim:
         taken[: len(sim.taken)] = sim.taken
         return sim._replace(book=book, taken=taken)
     name, axis = _GROWS[status]
-    return sim._replace(**{name: _longer(getattr(sim, name), axis)})
+    changed: dict[str, Any] = {name: _longer(getattr(sim, name), axis)}
+    return sim._replace(**changed)

@@ -1,0 +1,277 @@
+"""Planning a run: which symbols and sessions, from which partitions, with which money."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from fractions import Fraction
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from pipeline.backtest.accounts import Contract
+from pipeline.backtest.fees import choose_schedule
+from pipeline.backtest.request import Request
+from pipeline.book.stage import CARRY_DAYS
+from pipeline.book.venues import rule_of
+from pipeline.calendar import Session, calendar_for, product_of, utc_dates
+from pipeline.errors import RequestError
+from pipeline.stage import Catalog, Partition, Ref, Selection, Stored, TableRef, Task, require
+
+FIFO = "F"
+"""The match algorithm whose queue the exact reading knows."""
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """A contract, and how its orders are matched."""
+
+    contract: Contract
+    match: str | None
+
+
+class Instruments:
+    """Rows of `instruments`, by symbol and session."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        for stored in catalog.partitions("instruments"):
+            for path in stored.files:
+                for row in pq.read_table(path, partitioning=None).to_pylist():
+                    key = (stored.partition["dataset"], row["symbol"])
+                    self._rows.setdefault(key, []).append(row)
+
+    def get(self, dataset: str, symbol: str, session: date) -> Instrument:
+        """What is known of a symbol at a session.
+
+        Raises
+        ------
+        RequestError
+            If its tick size, multiplier or currency is not known: there is no default.
+        """
+        rows = self._rows.get((dataset, symbol), [])
+        fitting = [r for r in rows if r["first_date"] <= session <= r["last_date"]]
+        row = max(fitting or rows, key=lambda r: r["last_date"], default={})
+        for name in ("tick_size", "multiplier", "currency"):
+            if row.get(name) is None:
+                raise RequestError(
+                    f"{symbol}: no {name} known, so its money cannot be computed; add to "
+                    f'research.toml: [instruments."{symbol}"] {name} = ...'
+                )
+        contract = Contract(
+            symbol,
+            row.get("product") or product_of(symbol) or symbol,
+            Fraction(row["multiplier"]),
+            int(row["tick_size"]),
+            row["currency"],
+        )
+        return Instrument(contract, row.get("match_algorithm"))
+
+
+def plan_run(request: Request, catalog: Catalog, selection: Selection) -> list[Task]:
+    """A task a dataset and symbol; sets the request's ``run_id`` and ``skipped``.
+
+    Raises
+    ------
+    RequestError
+        If there are no features, columns the strategy reads are missing, no session can be
+        traded, or a fee or multiplier is not known.
+    """
+    chosen = request.feature_set()
+    features = [
+        item
+        for item in require(catalog, "features", "mbo features")
+        if item.partition["set"] == chosen and selection.admits(item.partition)
+    ]
+    if not features:
+        sets = sorted({i.partition["set"] for i in catalog.partitions("features")})
+        raise RequestError(
+            f"no features of set {chosen!r} match the selection (sets there: {', '.join(sets)}); "
+            f"run `mbo features --set {chosen}`"
+        )
+    _check_columns(request, features[0])
+    instruments = Instruments(catalog)
+    request.skipped = {}
+    planner = _Planner(request, catalog, instruments)
+    groups: dict[tuple[str, str], list[Stored]] = {}
+    for item in features:
+        groups.setdefault((item.partition["dataset"], item.partition["symbol"]), []).append(item)
+    drafts = [d for key, items in sorted(groups.items()) if (d := planner.draft(*key, items))]
+    if not drafts:
+        reasons = {r for by_session in request.skipped.values() for r in by_session.values()}
+        raise RequestError(
+            f"no session to trade: {'; '.join(sorted(reasons))}; --partial trades incomplete ones"
+        )
+    request.run_id = _run_id(request, catalog, drafts)
+    return [draft.task(request.run_id) for draft in drafts]
+
+
+def _check_columns(request: Request, item: Stored) -> None:
+    there = pq.read_schema(item.files[0]).names
+    wanted = request.strategy.features()
+    missing = [name for name in wanted if name not in there]
+    if missing:
+        where = f"feature set {request.feature_set()!r}"
+        listed = ", ".join(missing)
+        raise RequestError(
+            f"{request.loaded.name} reads {listed}, which {where} does not have; add to "
+            f"research.toml: [features.sets.{request.feature_set()}] features = [..., "
+            f"{', '.join(repr(m) for m in missing)}], or choose another --set"
+        )
+
+
+def _run_id(request: Request, catalog: Catalog, drafts: Sequence[_Draft]) -> str:
+    """Hash of everything that determines the run, contents of inputs included."""
+
+    def content(ref: Ref) -> str:
+        stored = catalog.get(ref.table, ref.partition) if isinstance(ref, TableRef) else None
+        return stored.content if stored else ""
+
+    value = {
+        "capital": request.capital,
+        "tasks": [
+            [d.dataset, d.symbol, d.params, [content(ref) for ref in d.inputs]] for d in drafts
+        ],
+    }
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A task before the run has its id."""
+
+    dataset: str
+    symbol: str
+    inputs: tuple[Ref, ...]
+    params: Mapping[str, Any]
+    hints: Mapping[str, Any]
+    weight: int
+
+    def task(self, run_id: str) -> Task:
+        partition = Partition.of(run_id=run_id, dataset=self.dataset, symbol=self.symbol)
+        return Task(partition, self.inputs, self.params, self.hints, self.weight)
+
+
+class _Planner:
+    def __init__(self, request: Request, catalog: Catalog, instruments: Instruments) -> None:
+        self.request = request
+        self.catalog = catalog
+        self.instruments = instruments
+        self._mbo: dict[tuple[str, str], list[Stored]] = {}
+        for item in catalog.partitions("mbo"):
+            key = (item.partition["dataset"], item.partition["symbol"])
+            self._mbo.setdefault(key, []).append(item)
+
+    def draft(self, dataset: str, symbol: str, features: Sequence[Stored]) -> _Draft | None:
+        """The task of one symbol, None where no session of it can be traded."""
+        calendar = calendar_for(dataset, symbol, self.request.settings)
+        sessions: list[Session] = []
+        used: list[Stored] = []
+        days: dict[date, Stored] = {
+            date.fromisoformat(i.partition["date"]): i for i in self._mbo.get((dataset, symbol), ())
+        }
+        for item in sorted(features, key=lambda i: i.partition["session"]):
+            session = calendar.session(date.fromisoformat(item.partition["session"]))
+            reason = self._reason_to_skip(item, session, days)
+            if reason or session is None:
+                skipped = self.request.skipped.setdefault(symbol, {})
+                skipped[item.partition["session"]] = reason
+                continue
+            sessions.append(session)
+            used.append(item)
+        if not sessions:
+            return None
+        return self._draft(dataset, symbol, sessions, used, days)
+
+    def _reason_to_skip(
+        self, item: Stored, session: Session | None, days: Mapping[date, Stored]
+    ) -> str:
+        if session is None:
+            return "the calendar has no such session"
+        complete = item.notes.get("complete", True)
+        if not complete and not self.request.settings.backtest.partial:
+            return "incomplete: a day it overlaps is missing"
+        if not any(day in days for day in utc_dates(session)):
+            return "no MBO records"
+        return ""
+
+    def _draft(
+        self,
+        dataset: str,
+        symbol: str,
+        sessions: Sequence[Session],
+        features: Sequence[Stored],
+        days: Mapping[date, Stored],
+    ) -> _Draft:
+        request = self.request
+        instrument = self.instruments.get(dataset, symbol, sessions[0].date)
+        contract = instrument.contract
+        schedule = choose_schedule(
+            request.settings.backtest.fees, contract.product, request.settings.fees
+        )
+        for session in sessions:
+            for role in ("maker", "taker", "auction"):
+                schedule.per_contract(contract.product, role, session.date, contract.currency)
+        wanted = sorted({day for s in sessions for day in utc_dates(s) if day in days})
+        inputs: list[Ref] = []
+        chain: list[list[Any]] = []
+        for day, earlier in _with_previous(sorted(days), wanted):
+            inputs.append(TableRef("mbo", days[day].partition))
+            start = "goes_on" if earlier in wanted else "new"
+            carried = days[day].notes.get("opens_with") not in ("snapshot", "clear")
+            if earlier is None:
+                start = "new"
+            elif start == "new" and carried:
+                start = "state"
+                inputs.append(TableRef("book_state", days[earlier].partition, optional=True))
+            chain.append([str(day), start])
+        inputs += [TableRef("features", item.partition) for item in features]
+        after = request.settings.book.assume_valid_after
+        params = {
+            "strategy": request.strategy_identity(),
+            "readings": list(request.readings),
+            "entry_latency": request.entry_latency,
+            "response_latency": request.response_latency,
+            "grid": bool(features[0].notes.get("clock", "event").startswith("grid")),
+            "sessions": [session.params() for session in sessions],
+            "complete": [bool(item.notes.get("complete", True)) for item in features],
+            "days": chain,
+            "rule": rule_of(dataset).bits,
+            "assume_valid_after": after,
+            "contract": [
+                contract.product,
+                str(contract.multiplier),
+                contract.tick,
+                contract.currency,
+            ],  # fmt: skip
+            "queue_model": "exact" if instrument.match == FIFO else "approx",
+            "match": instrument.match,
+            "fees": [schedule.name, schedule.identity()],
+            "set": request.feature_set(),
+        }
+        return _Draft(
+            dataset,
+            symbol,
+            tuple(inputs),
+            params,
+            {"strategy": request.asked},
+            sum(days[day].rows for day in wanted),
+        )
+
+
+def _with_previous(
+    stored: Sequence[date], wanted: Sequence[date]
+) -> Iterator[tuple[date, date | None]]:
+    """Days with the stored day before each that a state could be carried from."""
+    before: dict[date, date | None] = {}
+    last: date | None = None
+    for day in stored:
+        near = last is not None and day - last <= timedelta(days=CARRY_DAYS)
+        before[day] = last if near else None
+        last = day
+    for day in wanted:
+        yield day, before[day]
