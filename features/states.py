@@ -103,13 +103,13 @@ class Value(State):
         self.valid = Series1(np.bool_)
         self.carry: npt.NDArray[Any] = np.zeros(1, dtype=np.int64)
         self.known: Bool = np.zeros(1, dtype=np.bool_)
-        self.dtype: Any = None
+        self.dtype: pl.DataType | None = None
 
     def push(self, view: View, drop: int) -> None:
         series = view.evaluate(self.node.inputs)[0]
         values = as_exact(series)
         if self.dtype is None:
-            self.dtype = pl.Boolean if series.dtype == pl.Boolean else None
+            self.dtype = series.dtype
             self.carry = np.zeros(1, dtype=values.dtype)
             self.values = Series1(values.dtype)
         out = np.empty_like(values)
