@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import tempfile
@@ -70,16 +71,18 @@ def _text(value: str) -> str:
 
 
 def _create_derived(connection: duckdb.DuckDBPyConnection) -> None:
-    """The views of ``sql/views.sql``; one whose tables the lake has not (yet) is left out."""
+    """The views of ``sql/views.sql``; one whose tables or columns the lake has not is left out,
+    and :func:`explain` says why when a query asks for it.
+    """
     import duckdb
 
-    for statement in connection.extract_statements(views_sql()):
-        try:
+    try:
+        statements = connection.extract_statements(views_sql())
+    except duckdb.Error as error:
+        raise RequestError(f"sql/views.sql: {one_line(error)}") from None
+    for statement in statements:
+        with contextlib.suppress(duckdb.Error):
             connection.execute(statement)
-        except duckdb.CatalogException:
-            continue
-        except duckdb.Error as error:
-            raise RequestError(f"sql/views.sql: {one_line(error)}") from None
 
 
 def run_query(
@@ -188,11 +191,14 @@ def explain(error: Exception, connection: duckdb.DuckDBPyConnection) -> RequestE
         if name in WHICH_COMMAND and any(view.startswith(f"{name}_") for view in views):
             sets = ", ".join(view for view in views if view.startswith(f"{name}_"))
             return RequestError(f"the lake holds several sets of {name}; write one of {sets}")
-        needed = name if name in WHICH_COMMAND else _source_of(name)
+        definition = _definition(name)
+        needed = definition[1] if definition else name
         if needed in WHICH_COMMAND and needed not in views:
             made = f"`{WHICH_COMMAND[needed]}` makes it"
-            what = name if needed == name else f"{name}: it needs {needed}"
+            what = f"{name}: it needs {needed}" if definition else name
             return RequestError(f"the lake holds no {what}; {made}")
+        if definition:
+            return RequestError(f"sql/views.sql: {name}: {_reason(connection, definition[0])}")
         if not views:
             return RequestError("the lake is empty; run `mbo ingest` first")
         return RequestError.unknown("table", name, views)
@@ -201,11 +207,21 @@ def explain(error: Exception, connection: duckdb.DuckDBPyConnection) -> RequestE
     return RequestError(message)
 
 
-def _source_of(name: str) -> str:
-    """The first table that a view of ``sql/views.sql`` reads; empty if it is none."""
-    pattern = rf"CREATE VIEW\s+{re.escape(name)}\s+AS\b.*?\bFROM\s+(\w+)"
-    match = re.search(pattern, views_sql(), re.IGNORECASE | re.DOTALL)
-    return match[1] if match else ""
+def _definition(name: str) -> tuple[str, str] | None:
+    """The statement of ``sql/views.sql`` that makes a view, and the first table it reads."""
+    pattern = rf"CREATE VIEW\s+{re.escape(name)}\s+AS\b[^;]*?\bFROM\s+(\w+)[^;]*"
+    match = re.search(pattern, views_sql(), re.IGNORECASE)
+    return (match[0], match[1]) if match else None
+
+
+def _reason(connection: duckdb.DuckDBPyConnection, statement: str) -> str:
+    import duckdb
+
+    try:
+        connection.execute(statement)
+    except duckdb.Error as error:
+        return one_line(error)
+    return "try again"  # pragma: no cover - it could not be made a moment ago
 
 
 def one_line(error: Exception) -> str:

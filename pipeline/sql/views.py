@@ -47,6 +47,7 @@ class View:
 def lake_parts(root: Path) -> list[Part]:
     """Every committed file of the lake; internal tables (``_...``) are left out.
 
+    ``root`` is absolute: what the connection may read is told by folder.
     A folder without commit records (a copy, somebody else's Parquet) is taken as it lies.
     """
     if (root / COMMITS).is_dir():
@@ -54,13 +55,13 @@ def lake_parts(root: Path) -> list[Part]:
 
         catalog = LakeCatalog(root)
         return [
-            Part(table, stored.partition, str(path.resolve()))
+            Part(table, stored.partition, str(path))
             for table in catalog.tables()
             if table[:1] not in "_."
             for stored in catalog.partitions(table)
             for path in stored.files
         ]
-    return list(_walk(root.resolve()))
+    return list(_walk(root))
 
 
 def _walk(root: Path) -> Iterator[Part]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from pipeline.errors import RequestError
@@ -19,17 +20,24 @@ Q = pytest.mark.parametrize
 
 
 @pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return full_lake(tmp_path_factory.mktemp("lake"))
 
 
-def table(lake: Path, query: str) -> list[dict[str, object]]:
+@pytest.fixture(scope="module")
+def lake(folder: Path) -> duckdb.DuckDBPyConnection:
+    return connect(folder)
+
+
+def table(lake: Path | duckdb.DuckDBPyConnection, query: str) -> list[dict[str, object]]:
     found = run_query(query, lake)
     return [dict(zip(found.names, row, strict=True)) for row in found.rows]
 
 
 @Q("name", sorted(named_queries()))
-def test_every_named_query_runs_and_says_what_it_answers(lake: Path, name: str) -> None:
+def test_every_named_query_runs_and_says_what_it_answers(
+    lake: duckdb.DuckDBPyConnection, name: str
+) -> None:
     query = named_queries()[name]
     assert "?" in query.description
     assert run_query(name, lake).rows
@@ -39,7 +47,7 @@ def test_there_are_enough_named_queries() -> None:
     assert len(named_queries()) >= 8
 
 
-def test_spread_by_minute_is_weighted_by_time(lake: Path) -> None:
+def test_spread_by_minute_is_weighted_by_time(lake: duckdb.DuckDBPyConnection) -> None:
     first, second = table(lake, "spread_by_minute")
     # 30 s at (9, 1), 30 s at (2, 2), all one tick wide; then one second two ticks wide.
     assert first["mean_spread"] == 0.25
@@ -49,7 +57,7 @@ def test_spread_by_minute_is_weighted_by_time(lake: Path) -> None:
     assert second["mean_spread_ticks"] == 2
 
 
-def test_volume_profile_counts_each_print_once(lake: Path) -> None:
+def test_volume_profile_counts_each_print_once(lake: duckdb.DuckDBPyConnection) -> None:
     found = table(lake, "volume_profile")
     assert [(r["price"], r["volume"], r["bought"], r["sold"]) for r in found] == [
         (Decimal("5000.5"), 1, 0, 0),
@@ -58,7 +66,7 @@ def test_volume_profile_counts_each_print_once(lake: Path) -> None:
     assert sum(float(str(r["share"])) for r in found) == pytest.approx(1)
 
 
-def test_fills_at_touch_take_the_book_before_the_event(lake: Path) -> None:
+def test_fills_at_touch_take_the_book_before_the_event(lake: duckdb.DuckDBPyConnection) -> None:
     (fill,) = table(lake, "fills_at_touch")
     # The fill's own event (row 3) must not be seen: row 2 was the book.
     assert (fill["bid_px_00"], fill["ask_px_00"]) == (Decimal("5000.25"), Decimal("5000.5"))
@@ -77,7 +85,7 @@ def test_fills_of_another_dataset_are_not_joined(tmp_path: Path) -> None:
     assert [r["bid_px_00"] for r in found] == [Decimal("5000.25"), None]
 
 
-def test_pnl_by_hour_adds_up_to_the_last_equity(lake: Path) -> None:
+def test_pnl_by_hour_adds_up_to_the_last_equity(lake: duckdb.DuckDBPyConnection) -> None:
     found = table(lake, "pnl_by_hour")
     assert [(r["hour_utc"], r["net"]) for r in found] == [
         (14, Decimal("10.5")),
@@ -85,13 +93,15 @@ def test_pnl_by_hour_adds_up_to_the_last_equity(lake: Path) -> None:
     ]
 
 
-def test_feature_deciles_rise_with_a_feature_that_foretells(lake: Path) -> None:
+def test_feature_deciles_rise_with_a_feature_that_foretells(
+    lake: duckdb.DuckDBPyConnection,
+) -> None:
     found = table(lake, "feature_deciles feature=queue_imbalance label=y_mid_1s")
     assert [r["decile"] for r in found] == list(range(1, 11))
     assert [r["mean_return"] for r in found] == [1.5 + 4 * n for n in range(10)]
 
 
-def test_trade_sizes_count_an_aggressor_once(lake: Path) -> None:
+def test_trade_sizes_count_an_aggressor_once(lake: duckdb.DuckDBPyConnection) -> None:
     found = table(lake, "trade_sizes")
     assert [(r["size_from"], r["size_to"], r["buys"], r["sells"], r["volume"]) for r in found] == [
         (1, 1, 0, 1, 1),
@@ -99,12 +109,12 @@ def test_trade_sizes_count_an_aggressor_once(lake: Path) -> None:
     ]
 
 
-def test_aggressors_by_hour_signs_volume(lake: Path) -> None:
+def test_aggressors_by_hour_signs_volume(lake: duckdb.DuckDBPyConnection) -> None:
     (found,) = table(lake, "aggressors_by_hour")
     assert (found["volume"], found["bought_less_sold"]) == (7, 4)
 
 
-def test_imbalance_next_move_looks_forward_only(lake: Path) -> None:
+def test_imbalance_next_move_looks_forward_only(lake: duckdb.DuckDBPyConnection) -> None:
     found = table(lake, "imbalance_next_move")
     # Mids 5000.125, 5000.375, 5000.5, 5000.125: the last row has no next move.
     assert [(round(float(str(r["imbalance_from"])), 1), r["share_up"]) for r in found] == [
@@ -114,7 +124,7 @@ def test_imbalance_next_move_looks_forward_only(lake: Path) -> None:
     ]
 
 
-def test_flow_by_zone_sums_each_zone(lake: Path) -> None:
+def test_flow_by_zone_sums_each_zone(lake: duckdb.DuckDBPyConnection) -> None:
     found = {(r["side"], r["zone"]): r for r in table(lake, "flow_by_zone")}
     assert len(found) == 6
     assert found["bid", "l1"]["added"] == 15
@@ -150,32 +160,33 @@ def test_flow_by_zone_sums_each_zone(lake: Path) -> None:
         "SELECT 1; DROP VIEW book",
     ],
 )
-def test_nothing_can_be_written(lake: Path, statement: str) -> None:
-    before = sorted(lake.rglob("*"))
-    connection = connect(lake)
-    text = statement.replace("{lake}", str(lake))
+def test_nothing_can_be_written(
+    folder: Path, lake: duckdb.DuckDBPyConnection, statement: str
+) -> None:
+    before = sorted(folder.rglob("*"))
+    text = statement.replace("{lake}", str(folder))
     with pytest.raises(RequestError) as raised:
-        run_query(text, connection)
+        run_query(text, lake)
     assert "\n" not in str(raised.value)
     with pytest.raises(RequestError):
-        query_frame(connection, text)
-    assert sorted(lake.rglob("*")) == before
+        query_frame(lake, text)
+    assert sorted(folder.rglob("*")) == before
 
 
 @Q(
     "function",
     ["read_csv('/etc/passwd')", "read_text('/etc/hostname')", "glob('/etc/*')", "'/x.csv'"],
 )
-def test_nothing_outside_the_lake_can_be_read(lake: Path, function: str) -> None:
+def test_nothing_outside_the_lake_can_be_read(
+    lake: duckdb.DuckDBPyConnection, function: str
+) -> None:
     with pytest.raises(RequestError):
         run_query(f"SELECT * FROM {function}", lake)
 
 
-def test_settings_of_a_connection_are_locked(lake: Path) -> None:
-    import duckdb
-
+def test_settings_of_a_connection_are_locked(lake: duckdb.DuckDBPyConnection) -> None:
     with pytest.raises(duckdb.InvalidInputException, match="locked"):
-        connect(lake).execute("SET enable_external_access = true")
+        lake.execute("SET enable_external_access = true")
 
 
 @Q(
@@ -193,7 +204,9 @@ def test_settings_of_a_connection_are_locked(lake: Path) -> None:
         ("PIVOT trades ON side USING sum(size)", "PIVOT needs its columns named"),
     ],
 )
-def test_wrong_queries_are_one_clear_line(lake: Path, query: str, message: str) -> None:
+def test_wrong_queries_are_one_clear_line(
+    lake: duckdb.DuckDBPyConnection, query: str, message: str
+) -> None:
     with pytest.raises(RequestError) as raised:
         run_query(query, lake)
     assert message in str(raised.value)
@@ -218,6 +231,16 @@ def test_a_missing_table_says_which_command_makes_it(
     assert message in str(raised.value)
 
 
+def test_a_view_whose_columns_are_missing_says_so_when_asked(tmp_path: Path) -> None:
+    from pipeline.tables import FLOW, Table
+
+    other = Table("book", "date", 1, "row", FLOW.columns)
+    write(tmp_path, other, daily(), [{"event": 1}])
+    assert run_query("SELECT event FROM book", tmp_path).rows == [(1,)]
+    with pytest.raises(RequestError, match="touch: Referenced column"):
+        run_query("SELECT * FROM touch", tmp_path)
+
+
 def test_no_lake_at_all(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="no lake here; run `mbo ingest` first"):
         run_query("SELECT 1", tmp_path / "absent")
@@ -233,7 +256,7 @@ def test_a_broken_file_is_named(tmp_path: Path) -> None:
         run_query("SELECT * FROM trades", tmp_path)
 
 
-def test_render_aligns_limits_and_counts(lake: Path) -> None:
+def test_render_aligns_limits_and_counts(lake: duckdb.DuckDBPyConnection) -> None:
     found = run_query(
         "SELECT symbol, price, size, NULL AS x FROM trades ORDER BY price, size", lake
     )
@@ -265,11 +288,11 @@ def test_render_aligns_limits_and_counts(lake: Path) -> None:
         ("repeat('x', 100)", "x" * 79 + "…"),
     ],
 )
-def test_values_as_text(lake: Path, value: str, text: str) -> None:
+def test_values_as_text(lake: duckdb.DuckDBPyConnection, value: str, text: str) -> None:
     assert run_query(f"SELECT {value} AS v", lake).render().splitlines()[2].strip() == text
 
 
-def test_json_is_exact_and_valid(lake: Path) -> None:
+def test_json_is_exact_and_valid(lake: duckdb.DuckDBPyConnection) -> None:
     query = (
         "SELECT price, size, 'nan'::DOUBLE AS n, 123456789.123456789::DECIMAL(18,9) AS long, "
         "[1.5, NULL] AS l, {'a': DATE '2025-05-01'} AS s FROM trades ORDER BY event LIMIT 1"
@@ -287,7 +310,7 @@ def test_json_is_exact_and_valid(lake: Path) -> None:
     ]
 
 
-def test_many_rows_are_cut_and_said_so(lake: Path) -> None:
+def test_many_rows_are_cut_and_said_so(lake: duckdb.DuckDBPyConnection) -> None:
     found = run_query("SELECT * FROM range(100000000)", lake, max_rows=1000)
     assert len(found.rows) == 1000
     assert "of more than 1,000 rows" in found.render(5)
@@ -295,7 +318,7 @@ def test_many_rows_are_cut_and_said_so(lake: Path) -> None:
         found.as_json()
 
 
-def test_query_frame_has_polars_types(lake: Path) -> None:
+def test_query_frame_has_polars_types(lake: duckdb.DuckDBPyConnection) -> None:
     import polars as pl
 
     frame = query_frame(lake, "SELECT price, size, side FROM trades")
@@ -306,7 +329,7 @@ def test_query_frame_has_polars_types(lake: Path) -> None:
     }
 
 
-def test_a_plan_is_printed_as_it_is(lake: Path) -> None:
+def test_a_plan_is_printed_as_it_is(lake: duckdb.DuckDBPyConnection) -> None:
     assert "Read Parquet" in run_query("EXPLAIN SELECT * FROM book", lake).render()
 
 
@@ -332,7 +355,7 @@ def typed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_shell_runs_statements_and_commands(
-    lake: Path, typed: list[str], capsys: pytest.CaptureFixture[str]
+    folder: Path, typed: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     typed += [
         "SELECT count(*) AS n",
@@ -353,7 +376,7 @@ def test_shell_runs_statements_and_commands(
         ".quit",
         "SELECT 'never';",
     ]
-    shell(lake)
+    shell(folder)
     printed = capsys.readouterr().out
     assert "seven" in printed
     assert "signed_trades" in printed
@@ -369,7 +392,7 @@ def test_shell_runs_statements_and_commands(
 
 
 def test_shell_ends_with_the_input_and_clears_on_interrupt(
-    lake: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     script: Iterator[str | type[BaseException]] = iter(
         ["SELECT 'half", KeyboardInterrupt, "SELECT 'whole';", EOFError]
@@ -382,7 +405,7 @@ def test_shell_ends_with_the_input_and_clears_on_interrupt(
         raise step
 
     monkeypatch.setattr(builtins, "input", read)
-    shell(lake)
+    shell(folder)
     assert "whole" in capsys.readouterr().out
 
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -34,15 +35,20 @@ from tests.sql.making import (
 
 
 @pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return full_lake(tmp_path_factory.mktemp("lake"))
 
 
-def rows(lake: Path, query: str) -> list[tuple[Any, ...]]:
+@pytest.fixture(scope="module")
+def lake(folder: Path) -> duckdb.DuckDBPyConnection:
+    return connect(folder)
+
+
+def rows(lake: Path | duckdb.DuckDBPyConnection, query: str) -> list[tuple[Any, ...]]:
     return run_query(query, lake).rows
 
 
-def test_every_table_is_a_view(lake: Path) -> None:
+def test_every_table_is_a_view(lake: duckdb.DuckDBPyConnection) -> None:
     names = {row[0] for row in rows(lake, "SHOW TABLES")}
     tables = {
         *("mbo", "sources", "instruments", "book", "flow", "trades", "quality", "features"),
@@ -52,7 +58,7 @@ def test_every_table_is_a_view(lake: Path) -> None:
     assert {"touch", "signed_trades", "features_default", "labels_default"} <= names
 
 
-def test_prices_are_exact_decimals_and_can_be_subtracted(lake: Path) -> None:
+def test_prices_are_exact_decimals_and_can_be_subtracted(lake: duckdb.DuckDBPyConnection) -> None:
     spread = rows(lake, "SELECT ask_px_00 - bid_px_00 FROM book WHERE state = 'normal'")
     assert spread[:2] == [(Decimal("0.250000000"),)] * 2
     (kind,) = rows(lake, "SELECT typeof(any_value(price)) FROM trades")
@@ -75,17 +81,17 @@ def test_a_price_beyond_the_decimal_is_an_error_not_another_price(tmp_path: Path
         rows(tmp_path, "SELECT price FROM trades")
 
 
-def test_unsigned_columns_can_be_subtracted(lake: Path) -> None:
+def test_unsigned_columns_can_be_subtracted(lake: duckdb.DuckDBPyConnection) -> None:
     assert rows(lake, "SELECT bid_sz_00 - ask_sz_00 FROM book WHERE event % 10 = 3") == [(-8,)]
     assert rows(lake, "SELECT events - records FROM quality") == [(-1,)]
     assert rows(lake, "SELECT sum(record - 2) FROM mbo") == [(-3,)]
 
 
-def test_order_ids_keep_all_64_bits(lake: Path) -> None:
+def test_order_ids_keep_all_64_bits(lake: duckdb.DuckDBPyConnection) -> None:
     assert rows(lake, "SELECT DISTINCT order_id FROM mbo") == [(2**64 - 1,)]
 
 
-def test_nanoseconds_survive(lake: Path) -> None:
+def test_nanoseconds_survive(lake: duckdb.DuckDBPyConnection) -> None:
     expected = OPEN_NS + 60 * NS + 123
     assert rows(lake, "SELECT epoch_ns(ts), ts FROM fills") == [
         (expected, "2025-05-01 14:01:00.000000123")
@@ -93,7 +99,7 @@ def test_nanoseconds_survive(lake: Path) -> None:
     assert query_frame(lake, "SELECT ts FROM fills")["ts"].cast(int).to_list() == [expected]
 
 
-def test_times_take_part_in_arithmetic_and_truncation(lake: Path) -> None:
+def test_times_take_part_in_arithmetic_and_truncation(lake: duckdb.DuckDBPyConnection) -> None:
     query = (
         "SELECT date_trunc('minute', ts), hour(ts), ts AT TIME ZONE 'UTC' AT TIME ZONE "
         "'America/Chicago' < ts, ts >= '2025-05-01 14:00' FROM fills"
@@ -101,11 +107,11 @@ def test_times_take_part_in_arithmetic_and_truncation(lake: Path) -> None:
     assert rows(lake, query) == [("2025-05-01 14:01:00", 14, True, True)]
 
 
-def test_enumerations_are_text(lake: Path) -> None:
+def test_enumerations_are_text(lake: duckdb.DuckDBPyConnection) -> None:
     assert rows(lake, "SELECT DISTINCT state FROM book ORDER BY 1") == [("normal",), ("one_sided",)]
 
 
-def test_a_missing_level_is_null_with_size_0(lake: Path) -> None:
+def test_a_missing_level_is_null_with_size_0(lake: duckdb.DuckDBPyConnection) -> None:
     query = "SELECT bid_px_00, bid_sz_00 FROM book WHERE state = 'one_sided'"
     assert rows(lake, query) == [(None, 0)]
 
@@ -120,13 +126,13 @@ def test_symbols_read_as_they_were_written(tmp_path: Path, symbol: str) -> None:
     assert {row[0] for row in rows(tmp_path, "SELECT symbol FROM trades")} == {symbol, "ESM5"}
 
 
-def test_keys_have_types(lake: Path) -> None:
+def test_keys_have_types(lake: duckdb.DuckDBPyConnection) -> None:
     query = "SELECT typeof(date), typeof(symbol), date + 1 FROM book LIMIT 1"
     assert rows(lake, query) == [("DATE", "VARCHAR", date(2025, 5, 2))]
     assert rows(lake, "SELECT typeof(session) FROM features LIMIT 1") == [("DATE",)]
 
 
-def test_expiration_stands_beside_the_symbol(lake: Path) -> None:
+def test_expiration_stands_beside_the_symbol(lake: duckdb.DuckDBPyConnection) -> None:
     for table in ("book", "trades", "features", "fills", "orders"):
         found = run_query(f"SELECT * FROM {table} LIMIT 1", lake)
         at = found.names.index("symbol")
@@ -157,7 +163,7 @@ def test_expiration_is_null_where_it_is_not_known(tmp_path: Path) -> None:
     assert rows(tmp_path, "SELECT expiration FROM trades") == [(None,)]
 
 
-def test_a_query_without_expiration_does_not_pay_for_it(lake: Path) -> None:
+def test_a_query_without_expiration_does_not_pay_for_it(lake: duckdb.DuckDBPyConnection) -> None:
     (plan,) = [row[1] for row in rows(lake, "EXPLAIN SELECT event, price FROM trades")]
     assert "Join" not in plan
     assert "expiration" not in plan
