@@ -140,6 +140,11 @@ class BookEngine:
             if batch is not None:
                 yield self._hold(batch)
 
+    @property
+    def holds_rows(self) -> bool:
+        """Whether rows are kept back until :meth:`finish`."""
+        return bool(self._held)
+
     def _hold(self, batch: Batch) -> Batch:
         """Keep back the grid rows of several books: a quiet book's row comes late, with an event
         before those of rows that came earlier.  They are few.
@@ -157,7 +162,7 @@ class BookEngine:
         triggers: list[npt.NDArray[np.int64]] = []
         for one, records, places in groups:
             ends = one.ends_in(records)
-            one.last_seen = first + (len(chunk.publisher) - 1 if places is None else places[-1])
+            one.last_seen = first + int(len(chunk.publisher) - 1 if places is None else places[-1])
             waiting = sum(len(part.flags) for part in one.pending)
             one.pending.append(records)
             if not len(ends):

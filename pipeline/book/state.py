@@ -173,7 +173,15 @@ def closing_state(engine: BookEngine) -> BookState:
 
 
 def checkpoint(engine: BookEngine) -> BookState:
-    """The state in mid-day, to go on with the same day later: counters and numbers included."""
+    """The state in mid-day, to go on with the same day later: counters and numbers included.
+
+    Raises
+    ------
+    ValueError
+        If the engine keeps rows back (a grid of several books): only whole days then.
+    """
+    if engine.holds_rows:
+        raise ValueError("grid rows of several books are kept back: no checkpoint in mid-day")
     return _state(engine, [engine.books[key] for key in sorted(engine.books)], day=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import struct
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pyarrow as pa
 import zstandard
 from databento_dbn import MBOMsg
 
+from pipeline import tables
 from pipeline.book.columns import Chunk, chunk_of_structs
 from pipeline.book.engine import BookEngine, BookOptions
 from pipeline.book.layout import DEFAULT_RULE
@@ -67,7 +69,7 @@ class Ran:
 
     def __init__(self, engine: BookEngine, batches: Sequence[Any]) -> None:
         self.engine = engine
-        empty = BookEngineTables(engine.options)
+        empty = no_rows(engine.options)
         self.book, self.flow, self.trades = (
             pa.concat_tables([first, *(batch[i] for batch in batches)])
             for i, first in enumerate(empty)
@@ -78,9 +80,7 @@ class Ran:
         return self.book, self.flow, self.trades
 
 
-def BookEngineTables(options: BookOptions) -> list[pa.Table]:
-    from pipeline import tables
-
+def no_rows(options: BookOptions) -> list[pa.Table]:
     return [t.schema().empty_table() for t in (options.table, tables.FLOW, tables.TRADES)]
 
 
@@ -102,7 +102,7 @@ def run_engine(
     places = [0, *sorted(cuts), len(array)]
     batches: list[Any] = []
     first = 0 if isinstance(records, np.ndarray) or not records else records[0].record
-    for start, stop in zip(places[:-1], places[1:], strict=True):
+    for start, stop in pairwise(places):
         if stop > start:
             batches += engine.feed(chunk_of_structs(array[start:stop], first + start))
     last = engine.finish() if finish else None
@@ -115,9 +115,8 @@ def plain(table: pa.Table) -> list[dict[str, Any]]:
     """Rows as dictionaries; times as integers."""
     columns = []
     for name, column in zip(table.column_names, table.columns, strict=True):
-        if pa.types.is_timestamp(column.type):
-            column = column.cast(pa.int64())
-        columns.append((name, column.to_pylist()))
+        is_time = pa.types.is_timestamp(column.type)
+        columns.append((name, (column.cast(pa.int64()) if is_time else column).to_pylist()))
     return [
         dict(zip((n for n, _ in columns), values, strict=True))
         for values in zip(*(v for _, v in columns), strict=True)

@@ -29,7 +29,7 @@ def reference_options(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     st.randoms(use_true_random=False),
     st.integers(0, 60),

@@ -7,6 +7,7 @@ writes is computed here a second time: rows of `book`, `flow` and `trades`, the 
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -83,6 +84,7 @@ class ReferenceBook:
         self.assume_after = assume_after
         self.orders: dict[int, Order] = {}
         self.queues: dict[str, dict[int, list[Order]]] = {"B": {}, "A": {}}
+        self.prices: dict[str, list[int]] = {"B": [], "A": []}  # ascending, those with orders
         self.counts: dict[str, int] = defaultdict(int)
         self.flow: dict[str, int] = defaultdict(int)
         self.sequences: dict[int, int] = {}
@@ -99,11 +101,14 @@ class ReferenceBook:
         self.last_top: Any = self.top()
         self.snapshot: tuple[str, int] | None = None
         self.grid_events = 0
+        self.printed: list[Order] = []
 
     # --- the book itself
 
     def join(self, order: Order) -> None:
         self.orders[order.order_id] = order
+        if order.price not in self.queues[order.side]:
+            insort(self.prices[order.side], order.price)
         self.queues[order.side].setdefault(order.price, []).append(order)
 
     def leave(self, order: Order) -> None:
@@ -112,20 +117,26 @@ class ReferenceBook:
         queue[:] = [other for other in queue if other is not order]
         if not queue:
             del self.queues[order.side][order.price]
+            self.prices[order.side].remove(order.price)
 
     def clear(self) -> None:
         self.orders = {}
         self.queues = {"B": {}, "A": {}}
+        self.prices = {"B": [], "A": []}
 
-    def levels(self, side: str) -> list[int]:
-        return sorted(self.queues[side], reverse=side == "B")
+    def levels(self, side: str, depth: int | None = None) -> list[int]:
+        """Prices, best first."""
+        prices = self.prices[side]
+        if side == "A":
+            return prices[:depth]
+        return prices[::-1] if depth is None else prices[-1 : -depth - 1 : -1]
 
     def top(self, depth: int | None = None) -> dict[str, list[tuple[int | None, int, int]]]:
         depth = depth or self.depth
         result: dict[str, list[tuple[int | None, int, int]]] = {}
         for side in "BA":
             rows: list[tuple[int | None, int, int]] = []
-            for price in self.levels(side)[:depth]:
+            for price in self.levels(side, depth):
                 queue = self.queues[side][price]
                 rows.append((price, sum(o.size for o in queue), len(queue)))
             result[side] = rows + [(None, 0, 0)] * (depth - len(rows))
@@ -254,7 +265,7 @@ class ReferenceBook:
             clock = self.advance(clock, rec)
         assert clock is not None
         self.grid_row(clock, out)
-        self.before = {side: self.levels(side) for side in "BA"}
+        self.before = {side: self.levels(side, 10) for side in "BA"}
         self.continue_execution(event[0])
         prints: list[dict[str, Any]] = []
         for rec in event:
@@ -266,8 +277,9 @@ class ReferenceBook:
         if last and last.action in "TF" and last.ts_event == rec.ts_event:
             return
         self.aggressor = "N"
-        for order in self.orders.values():
+        for order in self.printed:
             order.printed = 0
+        self.printed = []
 
     def one(self, rec: Rec, prints: list[dict[str, Any]]) -> None:
         counts = self.counts
@@ -355,6 +367,7 @@ class ReferenceBook:
             self.counts["fifo_fills"] += 1
             self.counts["fifo_consistent"] += all(o.printed >= o.size for o in ahead)
         order.printed = min(order.printed + rec.size, LARGEST)
+        self.printed.append(order)
 
     def current_state(self) -> str:
         bid, ask = self.touch("B")[0], self.touch("A")[0]

@@ -1,0 +1,520 @@
+"""Claims about what single records do, one test each."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from pipeline.book.layout import DECREASE_KEEPS, DEFAULT_RULE, PARTIAL_CANCELS
+from tests.book.support import MIDNIGHT, SECOND, Market, Ran, plain, queue_order, run_engine, wild
+from tests.reference.book import LARGEST, LAST, MAYBE_BAD, MBP, SNAPSHOT, TOB, UNDEF, Rec
+
+UNDEFINED = {"price": UNDEF, "size": 0, "side": "N", "order_id": 0}
+
+
+class Script:
+    """Records written by hand, one event each unless ``more``."""
+
+    def __init__(self) -> None:
+        self.records: list[Rec] = []
+
+    def __call__(
+        self, action: str, side: str = "B", price: int = 100, size: int = 1, oid: int = 1,
+        *, more: bool = False, flags: int = 0, at: int = 0,
+    ) -> Script:  # fmt: skip
+        n = len(self.records)
+        at = at or (self.records[-1].ts_recv + 1 if n else MIDNIGHT + 1)
+        bits = flags if more else flags | LAST
+        self.records.append(Rec(at, at - 1, n, oid, price, size, bits, 0, action, side, n))
+        return self
+
+    def run(self, **options: Any) -> Ran:
+        return run_engine(self.records, **options)
+
+
+def queue(ran: Ran, side: str = "B") -> list[tuple[int, int]]:
+    """(order id, size), best price and first place first."""
+    [one] = ran.engine.books.values()
+    return [(r[3], r[4]) for r in queue_order(one.book) if r[0] == side]
+
+
+def flow(ran: Ran, row: int = -1) -> dict[str, int]:
+    return {k: v for k, v in plain(ran.flow)[row].items() if v and k != "event"}
+
+
+def start() -> Script:
+    """R, then three bids of size 5 at 100 (ids 1 2 3) and an ask of 5 at 102 (id 4)."""
+    script = Script()("R", "N", UNDEF, 0, 0)
+    for oid in (1, 2, 3):
+        script("A", "B", 100, 5, oid)
+    return script("A", "A", 102, 5, 4)
+
+
+# --- priority ----------------------------------------------------------------------------------
+
+
+def test_size_increase_loses_priority() -> None:
+    assert queue(start()("M", "B", 100, 6, 1).run()) == [(2, 5), (3, 5), (1, 6)]
+
+
+def test_size_decrease_keeps_priority() -> None:
+    assert queue(start()("M", "B", 100, 4, 1).run()) == [(1, 4), (2, 5), (3, 5)]
+
+
+def test_a_venue_may_take_priority_from_a_decrease() -> None:
+    ran = run_engine(start()("M", "B", 100, 4, 1).records, rule=PARTIAL_CANCELS)
+    assert queue(ran) == [(2, 5), (3, 5), (1, 4)]
+
+
+def test_price_change_loses_priority() -> None:
+    moved = start()("M", "B", 99, 5, 1)("M", "B", 100, 5, 1)
+    assert queue(moved.run()) == [(2, 5), (3, 5), (1, 5)]
+
+
+def test_partial_cancel_keeps_priority() -> None:
+    assert queue(start()("C", "B", 100, 2, 1).run()) == [(1, 3), (2, 5), (3, 5)]
+
+
+def test_a_venue_may_cancel_whole_orders_only() -> None:
+    ran = run_engine(start()("C", "B", 100, 2, 1).records, rule=DECREASE_KEEPS)
+    assert queue(ran) == [(2, 5), (3, 5)]
+
+
+def test_an_iceberg_that_shows_its_next_slice_goes_to_the_end() -> None:
+    """F of the whole displayed size, then M to the same size: it filled and came back."""
+    script = start()
+    script("T", "A", 100, 5, 0, more=True)("F", "B", 100, 5, 1, more=True)("M", "B", 100, 5, 1)
+    ran = script.run()
+
+    assert queue(ran) == [(2, 5), (3, 5), (1, 5)]
+    assert flow(ran) == {
+        "bid_l1_fill_ct": 1, "bid_l1_fill_sz": 5,
+        "bid_l1_modify_join_ct": 1, "bid_l1_modify_join_sz": 5,
+    }  # fmt: skip
+
+
+# --- what changes the book ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("action", ["T", "F", "N"])
+def test_trade_fill_and_none_never_change_the_book(action: str) -> None:
+    assert queue(start()(action, "B", 100, 5, 1).run()) == [(1, 5), (2, 5), (3, 5)]
+
+
+def test_add_of_a_resting_id_replaces_the_order() -> None:
+    ran = start()("A", "A", 103, 7, 1).run()
+    assert queue(ran) == [(2, 5), (3, 5)]
+    assert queue(ran, "A") == [(4, 5), (1, 7)]
+    assert ran.engine.quality()["duplicate_adds"] == 1
+
+
+def test_modify_of_an_unknown_order_is_an_add() -> None:
+    ran = start()("M", "B", 101, 2, 77).run()
+    assert queue(ran)[0] == (77, 2)
+    assert ran.engine.quality()["orphan_modifies"] == 1
+    assert flow(ran) == {"bid_l1_add_ct": 1, "bid_l1_add_sz": 2}
+
+
+def test_cancel_and_fill_of_unknown_orders_are_counted_and_ignored() -> None:
+    ran = start()("C", "B", 100, 5, 77)("F", "B", 100, 5, 78).run()
+    assert len(queue(ran)) == 3
+    assert ran.engine.quality()["orphan_cancels"] == 1
+    assert ran.engine.quality()["orphan_fills"] == 1
+
+
+def test_the_first_record_may_be_a_cancel() -> None:
+    ran = Script()("C").run()
+    assert ran.book.num_rows == 0
+    assert ran.engine.quality()["start"] == "unknown"
+
+
+def test_clear_takes_everything_away_and_is_no_flow() -> None:
+    ran = start()("R", "N", UNDEF, 0, 0).run()
+    last = plain(ran.book)[-1]
+    assert queue(ran) == []
+    assert (last["bid_px_00"], last["bid_sz_00"], last["state"]) == (None, 0, "one_sided")
+    assert flow(ran) == {}
+
+
+@pytest.mark.parametrize("flag", [TOB, MBP])
+def test_records_that_are_no_orders_are_ignored(flag: int) -> None:
+    ran = start()("A", "B", 101, 5, 9, flags=flag)("C", "B", 100, 5, 1, flags=flag).run()
+    assert queue(ran) == [(1, 5), (2, 5), (3, 5)]
+    assert ran.engine.quality()["ignored"] == 2
+
+
+@pytest.mark.parametrize(
+    "fields", [("N", 100, 1), ("B", UNDEF, 1), ("B", 100, 0)], ids=["side", "price", "size"]
+)
+def test_an_add_that_cannot_rest_is_ignored(fields: tuple[str, int, int]) -> None:
+    ran = start()("A", *fields, 9).run()
+    assert len(queue(ran)) == 3
+    assert ran.engine.quality()["ignored"] == 1
+
+
+# --- events ------------------------------------------------------------------------------------
+
+
+def test_nothing_is_a_state_before_the_event_ends() -> None:
+    ran = start()("A", "B", 103, 1, 9, more=True)("C", "B", 103, 1, 9).run()
+    assert all(row["state"] != "crossed" for row in plain(ran.book))
+    assert ran.engine.quality()["events"] == 6
+    assert ran.book.num_rows == 5
+
+
+def test_every_event_end_counts_also_those_that_change_nothing() -> None:
+    ran = start()("N", "N", UNDEF, 0, 0)("A", "B", 101, 1, 9).run()
+    assert plain(ran.book)[-1]["event"] % 10**10 == 7
+
+
+def test_a_row_below_the_depth_is_no_row() -> None:
+    assert start()("A", "B", 90, 1, 9).run(depth=1).book.num_rows == 5
+    assert start()("A", "B", 90, 1, 9).run(depth=2).book.num_rows == 6
+
+
+def test_flow_between_rows_goes_to_the_next_row() -> None:
+    ran = start()("A", "B", 90, 3, 9)("A", "B", 101, 1, 10).run(depth=1)
+    assert flow(ran) == {
+        "bid_l2_10_add_ct": 1, "bid_l2_10_add_sz": 3, "bid_l1_add_ct": 1, "bid_l1_add_sz": 1,
+    }  # fmt: skip
+
+
+def test_a_trade_is_a_row_even_if_nothing_changed() -> None:
+    ran = start()("T", "B", 102, 1, 0).run()
+    assert ran.book.num_rows == 6
+
+
+# --- snapshots ---------------------------------------------------------------------------------
+
+
+def snapshot(script: Script, *, clear: bool, last: bool) -> Script:
+    at = MIDNIGHT + 50
+    if clear:
+        script("R", "N", UNDEF, 0, 0, flags=40, more=True, at=at)
+    script("A", "B", 99, 4, 1, flags=40, more=True, at=at)
+    return script("A", "A", 101, 6, 8, flags=40, more=not last, at=at)
+
+
+@pytest.mark.parametrize("clear", [True, False])
+@pytest.mark.parametrize("last", [True, False])
+def test_a_snapshot_replaces_the_book_and_is_no_flow(clear: bool, last: bool) -> None:
+    script = snapshot(start(), clear=clear, last=last)
+    ran = script("A", "B", 98, 1, 20, at=MIDNIGHT + 60).run()
+
+    assert queue(ran) == [(1, 4), (20, 1)]
+    assert queue(ran, "A") == [(8, 6)]
+    assert ran.engine.quality()["events"] == 7
+    assert ran.engine.quality()["duplicate_adds"] == 0
+    assert plain(ran.flow)[-2].keys() >= {"event"}
+    assert flow(ran, -2) == {}
+    assert ran.engine.quality()["start"] == "clear"
+
+
+def test_a_snapshot_that_changes_nothing_still_gives_a_row() -> None:
+    script = snapshot(Script(), clear=True, last=True)
+    script.records += [
+        r._replace(ts_recv=r.ts_recv + SECOND, record=r.record + 3) for r in script.records
+    ]
+    assert script.run().book.num_rows == 2
+
+
+def test_a_clear_before_the_first_snapshot_row_leaves_the_start_a_snapshot() -> None:
+    script = Script()("R", "N", UNDEF, 0, 0)
+    ran = snapshot(script, clear=False, last=True).run()
+    assert ran.engine.quality()["start"] == "snapshot"
+
+
+def test_a_second_snapshot_starts_a_new_book() -> None:
+    script = snapshot(Script(), clear=False, last=True)
+    ran = script("A", "B", 97, 1, 30, flags=40, at=MIDNIGHT + 99).run()
+    assert queue(ran) == [(30, 1)]
+
+
+def test_snapshot_rows_that_each_end_an_event_are_one_snapshot() -> None:
+    script = Script()
+    for oid in (1, 2, 3):
+        script("A", "B", 100, 1, oid, flags=40, at=MIDNIGHT)
+    assert len(queue(script.run())) == 3
+
+
+# --- validity ----------------------------------------------------------------------------------
+
+
+def valid(ran: Ran) -> list[bool]:
+    return [row["valid"] for row in plain(ran.book)]
+
+
+def test_an_unknown_start_becomes_valid_at_a_clear() -> None:
+    ran = Script()("A")("R", "N", UNDEF, 0, 0)("A").run()
+    assert valid(ran) == [False, True, True]
+    assert ran.engine.quality()["start"] == "unknown"
+
+
+def test_the_start_of_validity_is_a_row_of_its_own() -> None:
+    ran = Script()("N", "N", UNDEF, 0, 0)("R", "N", UNDEF, 0, 0).run()
+    assert valid(ran) == [True]
+
+
+def test_maybe_bad_book_makes_invalid_until_the_next_snapshot() -> None:
+    script = start()("N", "N", UNDEF, 0, 0, flags=MAYBE_BAD)("A", "B", 101, 1, 9)
+    ran = snapshot(script, clear=False, last=True).run()
+    assert valid(ran) == [True] * 5 + [False, False, True]
+
+
+def test_assume_valid_after_counts_from_the_first_record() -> None:
+    script = Script()("A", "B", 100, 1, 1)("A", "B", 101, 1, 2)
+    script("A", "B", 102, 1, 3, at=MIDNIGHT + 1 + SECOND)
+    assert valid(script.run(assume_valid_after="1s")) == [False, False, True]
+
+
+# --- flow --------------------------------------------------------------------------------------
+
+
+def test_a_modify_that_moves_has_a_leaving_and_an_arriving_leg() -> None:
+    ran = start()("M", "B", 99, 2, 1).run()
+    assert flow(ran) == {
+        "bid_l1_modify_lose_ct": 1, "bid_l1_modify_lose_sz": 5,
+        "bid_l2_10_modify_join_ct": 1, "bid_l2_10_modify_join_sz": 2,
+    }  # fmt: skip
+
+
+def test_a_cancel_beyond_what_was_filled_is_split() -> None:
+    script = start()
+    script("T", "A", 100, 2, 0, more=True)("F", "B", 100, 2, 1, more=True)("C", "B", 100, 5, 1)
+    assert flow(script.run()) == {
+        "bid_l1_fill_ct": 1, "bid_l1_fill_sz": 2, "bid_l1_cancel_ct": 1, "bid_l1_cancel_sz": 3,
+    }  # fmt: skip
+
+
+def test_a_fill_counts_in_its_own_event_only() -> None:
+    script = start()("T", "A", 100, 5, 0, more=True)("F", "B", 100, 5, 1)
+    script.records[-1] = script.records[-1]._replace(flags=0)
+    ran = script("N", "N", UNDEF, 0, 0)("C", "B", 100, 5, 1).run()
+    assert flow(ran) == {"bid_l1_cancel_ct": 1, "bid_l1_cancel_sz": 5}
+
+
+def test_an_execution_whose_records_are_events_of_their_own_is_one_execution() -> None:
+    """XNAS: T, F and C each carry F_LAST and share the venue's time."""
+    script = start()
+    at = MIDNIGHT + 100
+    for action in "TFC":
+        script(action, "A" if action == "T" else "B", 100, 5, 1, at=at)
+    ran = script.run()
+    assert flow(ran) == {"bid_l1_fill_ct": 1, "bid_l1_fill_sz": 5}
+    assert ran.engine.quality()["fifo_consistent"] == 1
+
+
+def test_zones_are_relative_to_the_touch_before_the_event() -> None:
+    script = start()
+    for level in range(2, 11):
+        script("A", "B", 100 - level, 1, 100 + level)
+    script("A", "B", 101, 1, 50, more=True)("A", "B", 100, 1, 51, more=True)
+    script("A", "B", 90, 1, 52, more=True)("A", "B", 89, 1, 53)
+    assert flow(script.run()) == {
+        "bid_l1_add_ct": 2, "bid_l1_add_sz": 2, "bid_l2_10_add_ct": 1, "bid_l2_10_add_sz": 1,
+        "bid_deep_add_ct": 1, "bid_deep_add_sz": 1,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_flow_explains_every_change_of_size(seed: int) -> None:
+    """Per side: change of total size = add + join - lose - keep - cancel - fill."""
+    records = [r for r in Market(random.Random(seed)).run(600) if not r.flags & SNAPSHOT]
+    ran = run_engine(records)
+    [one] = ran.engine.books.values()
+    for side, name in (("B", "bid"), ("A", "ask")):
+        total = dict.fromkeys(
+            ("add", "cancel", "modify_keep", "modify_lose", "modify_join", "fill"), 0
+        )
+        rows = [
+            *plain(ran.flow),
+            dict(zip(ran.flow.column_names[1:], one.flow.tolist(), strict=True)),
+        ]
+        for row in rows:
+            for column, value in row.items():
+                parts = column.split("_")
+                if parts[0] == name and parts[-1] == "sz":
+                    kind = column.removeprefix(name + "_").removesuffix("_sz")
+                    for zone in ("l1_", "l2_10_", "deep_"):
+                        kind = kind.removeprefix(zone)
+                    total[kind] += value
+        resting = sum(r[4] for r in queue_order(one.book) if r[0] == side)
+        out = total["modify_lose"] + total["modify_keep"] + total["cancel"] + total["fill"]
+        assert resting == total["add"] + total["modify_join"] - out
+
+
+# --- trades ------------------------------------------------------------------------------------
+
+
+def test_trades_see_the_touch_just_before_the_print() -> None:
+    """Earlier changes of the same event included."""
+    script = start()
+    script("T", "A", 100, 5, 0, more=True)("F", "B", 100, 5, 1, more=True)
+    script("C", "B", 100, 5, 1, more=True)("T", "A", 100, 3, 0, more=True)
+    script("F", "B", 100, 3, 2, more=True)("M", "B", 100, 2, 2)
+    first, second = plain(script.run().trades)
+    assert (first["bid_px"], first["bid_sz"], first["ask_px"], first["ask_sz"]) == (100, 15, 102, 5)
+    assert second["bid_sz"] == 10
+    assert first["aggressor_size"] == second["aggressor_size"] == 8
+    assert first["aggressor_fills"] == second["aggressor_fills"] == 2
+    assert first["event"] == second["event"]
+    assert (first["record"], second["record"]) == (5, 8)
+
+
+def test_the_aggressors_own_fill_is_not_counted_among_its_fills() -> None:
+    script = start()
+    script("T", "A", 100, 5, 4, more=True)("F", "A", 100, 5, 4, more=True)
+    script("F", "B", 100, 5, 1, more=True)("C", "B", 100, 5, 1, more=True)("C", "A", 102, 5, 4)
+    ran = script.run()
+    assert plain(ran.trades)[0]["aggressor_fills"] == 1
+    assert ran.engine.quality()["fifo_fills"] == 1
+
+
+# --- priority honoured -------------------------------------------------------------------------
+
+
+def sweep(*ids: int) -> Ran:
+    script = start()("T", "A", 100, 10, 0, more=True)
+    for oid in ids:
+        script("F", "B", 100, 5, oid, more=True)
+    for oid in ids:
+        script("C", "B", 100, 5, oid, more=True)
+    return script("N", "N", UNDEF, 0, 0).run()
+
+
+def test_fills_in_queue_order_are_consistent() -> None:
+    assert sweep(1, 2).engine.quality()["fifo_consistent"] == 2
+
+
+def test_a_fill_behind_another_order_is_not() -> None:
+    quality = sweep(2, 1).engine.quality()
+    assert (quality["fifo_fills"], quality["fifo_consistent"]) == (2, 1)
+
+
+def test_auction_fills_are_not_judged() -> None:
+    script = start()("T", "N", 100, 5, 0, more=True)("F", "B", 100, 5, 3)
+    assert script.run().engine.quality()["fifo_fills"] == 0
+
+
+# --- clocks ------------------------------------------------------------------------------------
+
+
+def test_crossed_and_locked_time_runs_between_event_ends() -> None:
+    script = start()
+    script("A", "B", 103, 1, 9, at=MIDNIGHT + 100)("M", "B", 102, 1, 9, at=MIDNIGHT + 130)
+    script("C", "B", 102, 1, 9, at=MIDNIGHT + 135)("A", "B", 90, 1, 10, at=MIDNIGHT + 999)
+    ran = script.run()
+    quality = ran.engine.quality()
+    assert (quality["crossed_ns"], quality["locked_ns"]) == (30, 5)
+    assert [row["state"] for row in plain(ran.book)][-4:] == [
+        "crossed",
+        "locked",
+        "normal",
+        "normal",
+    ]
+
+
+def test_time_that_goes_back_is_counted_and_the_maximum_used() -> None:
+    ran = start()("A", "B", 101, 1, 9, at=MIDNIGHT + 2).run()
+    assert ran.engine.quality()["ts_recv_regressions"] == 1
+    times = [row["ts_recv"] for row in plain(ran.book)]
+    assert times == sorted(times)
+
+
+def test_bad_timestamps_do_not_move_the_clock() -> None:
+    ran = start()("A", "B", 101, 1, 9, at=MIDNIGHT + SECOND, flags=8).run()
+    assert plain(ran.book)[-1]["ts_recv"] == MIDNIGHT + 5
+    assert ran.engine.quality()["bad_ts_rows"] == 1
+    assert ran.engine.quality()["ts_recv_regressions"] == 0
+
+
+def test_a_grid_row_holds_what_came_before_it() -> None:
+    script = Script()("R", "N", UNDEF, 0, 0, at=MIDNIGHT)
+    script("A", "B", 100, 1, 1, at=MIDNIGHT + SECOND - 1)("A", "B", 101, 1, 2, at=MIDNIGHT + SECOND)
+    script("A", "B", 102, 1, 3, at=MIDNIGHT + 5 * SECOND)
+    rows = plain(script.run(materialise="grid", grid="1s").book)
+    assert [(row["ts_recv"] - MIDNIGHT) // SECOND for row in rows] == [1, 2, 6]
+    assert [row["bid_px_00"] for row in rows] == [100, 101, 102]
+    assert [row["event"] % 10**10 for row in rows] == [2, 3, 4]
+
+
+# --- any price, any id, any size ---------------------------------------------------------------
+
+
+def test_stub_quotes_cost_nothing() -> None:
+    script = Script()("R", "N", UNDEF, 0, 0)
+    script("A", "B", 10**7, 1, 1)("A", "A", 199_999_990_000_000, 1, 2)
+    script("A", "B", -(2**62), 3, 2**64 - 1)("A", "B", 123_456_789, 2, 0)
+    ran = script.run()
+    [one] = ran.engine.books.values()
+    assert [row["bid_px_00"] for row in plain(ran.book)][1:] == [10**7, 10**7, 10**7, 123_456_789]
+    assert one.book.orders.shape[0] == 256
+    assert one.book.levels.shape[0] == 64
+
+
+def test_memory_grows_with_live_orders_only() -> None:
+    script = Script()
+    for i in range(2000):
+        script("A", "B", i, 1, i)("C", "B", i, 1, i)
+    [one] = script.run().engine.books.values()
+    assert one.book.orders.shape[0] == 256
+
+
+def test_arrays_grow_in_the_middle_of_an_event() -> None:
+    script = Script()
+    for i in range(5000):
+        script("A", "BA"[i % 2], i * (1 - 2 * (i % 2)), 1, i, more=i < 4999)
+    ran = script.run()
+    assert len(queue(ran)) + len(queue(ran, "A")) == 5000
+    assert ran.book.num_rows == 1
+
+
+def test_an_id_can_be_used_again() -> None:
+    ran = start()("C", "B", 100, 5, 1)("A", "A", 105, 2, 1)("C", "A", 105, 2, 1).run()
+    assert queue(ran) == [(2, 5), (3, 5)]
+    assert queue(ran, "A") == [(4, 5)]
+
+
+def test_sums_beyond_the_tables_type_stay_at_its_largest() -> None:
+    script = Script()("A", "B", 100, LARGEST, 1, more=True)("A", "B", 100, LARGEST, 2)
+    ran = script.run()
+    assert plain(ran.book)[0]["bid_sz_00"] == LARGEST
+    assert flow(ran)["bid_l1_add_sz"] == LARGEST
+    assert queue(ran) == [(1, LARGEST), (2, LARGEST)]
+
+
+# --- symmetry ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_swapping_sides_and_negating_prices_mirrors_the_book(seed: int) -> None:
+    draw = random.Random(seed)
+    records = wild(draw, 300) if seed % 2 else Market(draw).run(300)
+    swap = {"B": "A", "A": "B", "N": "N"}
+    mirrored = [
+        r._replace(side=swap[r.side], price=r.price if r.price == UNDEF else -r.price)
+        for r in records
+    ]
+    names = {"bid": "ask", "ask": "bid"}
+
+    def mirror(row: dict[str, Any]) -> dict[str, Any]:
+        out = {}
+        for name, value in row.items():
+            side, _, rest = name.partition("_")
+            is_price = name.endswith("_px") or "_px_" in name or name == "price"
+            mirrored_name = f"{names[side]}_{rest}" if side in names else name
+            negated = -value if is_price and value is not None else value
+            out[mirrored_name] = swap[value] if name == "side" else negated
+        return out
+
+    one, other = run_engine(records), run_engine(mirrored)
+
+    for left, right in zip(one.tables, other.tables, strict=True):
+        assert [mirror(row) for row in plain(left)] == plain(right)
+    assert one.engine.quality() == other.engine.quality()
+
+
+def test_the_rule_used_here_is_the_common_one() -> None:
+    assert DEFAULT_RULE == DECREASE_KEEPS | PARTIAL_CANCELS
