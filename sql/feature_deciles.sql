@@ -1,6 +1,6 @@
 -- Does a feature say anything about the return to come? Mean forward return by decile of it.
 -- @feature = queue_imbalance   column of features
--- @label = y_mid_1s   column of labels
+-- @label = y_return_1s   column of labels
 WITH paired AS (
     SELECT f.symbol, f.{feature} AS x, l.{label} AS y
     FROM features AS f

@@ -98,7 +98,7 @@ LABELS = Table(
     "decision point",
     (
         *FEATURE_KEYS,
-        Column("y_mid_1s", pa.float64(), "ticks", "", nullable=True),
+        Column("y_return_1s", pa.float64(), "ticks", "", nullable=True),
         Column("t_end", pa.timestamp("ns", tz="UTC"), "ns", "", nullable=True),
     ),
 )
@@ -156,7 +156,7 @@ def full_lake(root: Path) -> Path:
         session_of(),
         [{**key, "queue_imbalance": n / 40} for n, key in enumerate(keys)],
     )
-    write(root, LABELS, session_of(), [{**key, "y_mid_1s": float(n)} for n, key in enumerate(keys)])
+    write(root, LABELS, session_of(), [{**key, "y_return_1s": float(n)} for n, key in enumerate(keys)])
     run = Partition.of(run_id="r1")
     of_symbol = Partition.of(run_id="r1", dataset="GLBX.MDP3", symbol="ESM5")
     write(root, RUNS, run, [{"reading": "exact", "net": Decimal("12.5"), "strategy": "mr"}])

@@ -96,7 +96,7 @@ def test_pnl_by_hour_adds_up_to_the_last_equity(lake: duckdb.DuckDBPyConnection)
 def test_feature_deciles_rise_with_a_feature_that_foretells(
     lake: duckdb.DuckDBPyConnection,
 ) -> None:
-    found = table(lake, "feature_deciles feature=queue_imbalance label=y_mid_1s")
+    found = table(lake, "feature_deciles feature=queue_imbalance label=y_return_1s")
     assert [r["decile"] for r in found] == list(range(1, 11))
     assert [r["mean_return"] for r in found] == [1.5 + 4 * n for n in range(10)]
 
