@@ -8,10 +8,11 @@ walk finds wrong becomes an error as soon as the reader runs dry.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Self
 
 import zstandard
 
@@ -126,42 +127,41 @@ def _walk_frame(window: _Window, at: int, size: int) -> tuple[int | None, int | 
 
 
 class ByteStream:
-    """Decompressed bytes of a file, in order.
-
-    Raises
-    ------
-    InputError
-        On reading, if the data is corrupt.
-    """
+    """Decompressed bytes of a file, in order."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file: BinaryIO = open(path, "rb", buffering=0)  # noqa: SIM115
+        self.fault = ""
+        """Why the data ended before the file did; empty where it did not."""
+        self._file = open(path, "rb", buffering=0)  # noqa: SIM115
         try:
             start = self._file.read(4)
             self._file.seek(0)
             self.compressed = start == ZSTD_MAGIC or is_skippable(start)
-            self._source: Any = self._file
+            self._read: Callable[[memoryview], int | None] = self._file.readinto
             if self.compressed:
-                self._source = zstandard.ZstdDecompressor().stream_reader(
-                    self._file, read_size=1 << 17, read_across_frames=True
+                self._read = (
+                    zstandard.ZstdDecompressor()
+                    .stream_reader(self._file, read_size=1 << 17, read_across_frames=True)
+                    .readinto1
                 )
         except BaseException:
             self._file.close()
             raise
 
     def readinto(self, buffer: memoryview) -> int:
-        """Fill the buffer; fewer bytes only at the end of the data."""
+        """Fill the buffer; fewer bytes only at the end of the data or before a ``fault``."""
         filled = 0
-        while filled < len(buffer):
+        while filled < len(buffer) and not self.fault:
             try:
-                count = self._source.readinto(buffer[filled:])
+                # A read that fails loses what it had: the rest of the buffer is not at stake.
+                count = self._read(buffer[filled:])
             except zstandard.ZstdError as error:
-                raise InputError.at(
-                    self.path, f"is corrupt: {_plain(error)}", todo=DAMAGED
-                ) from error
+                self.fault = f"is corrupt: {_plain(error)}"
+                break
             except OSError as error:
-                raise InputError.at(self.path, f"cannot be read: {error.strerror}") from error
+                self.fault = f"cannot be read: {error.strerror}"
+                break
             if not count:
                 break
             filled += count

@@ -192,7 +192,8 @@ class ColumnBuffer:
                 values = block[spec.name]
                 if spec.undefined is not None and values.dtype.itemsize < spec.dtype.itemsize:
                     low = np.iinfo(values.dtype).max
-                    target[rows] = np.where(values == low, spec.undefined, values)
+                    target[rows] = values
+                    target[rows][values == low] = spec.undefined
                 else:
                     target[rows] = values.view("i8") if spec.kind == "time" else values
         self.rows += count
@@ -237,6 +238,8 @@ class ColumnBuffer:
         return pa.Table.from_arrays(columns, schema=schema)
 
     def _source_column(self) -> pa.Array:
+        if not self.rows:
+            return pa.array([], TEXT)
         ends = [start for start, _ in self._sources[1:]] + [self.rows]
         parts = [
             pa.repeat(pa.scalar(source, TEXT), end - start)

@@ -143,10 +143,7 @@ class DbnReader:
         while True:
             buffer = np.empty(max(self._chunk_bytes, 2 * len(rest)), np.uint8)
             buffer[: len(rest)] = rest
-            try:
-                count = self._stream.readinto(buffer.data[len(rest) :])
-            except InputError as error:
-                raise self._fault_at(str(error).split(": ", 1)[1].split("; ")[0]) from error
+            count = self._stream.readinto(buffer.data[len(rest) :])
             filled = len(rest) + count
             used = 0
             for chunk in self._cut(buffer[:filled]):
@@ -156,13 +153,11 @@ class DbnReader:
             rest = buffer[used:filled]
             if count == 0 or filled < len(buffer):
                 break
-        if len(rest):
-            raise self._fault_at(fault or f"is truncated: {len(rest)} bytes of a record are left")
+        fault = fault or self._stream.fault
+        if not fault and len(rest):
+            fault = f"is truncated: {len(rest)} bytes of a record are left"
         if fault:
-            raise self._fault_at(fault)
-
-    def _fault_at(self, what: str) -> InputError:
-        return InputError.at(self.path, what, record=self.records_read, todo=DAMAGED)
+            raise InputError.at(self.path, fault, record=self.records_read, todo=DAMAGED)
 
     def _cut(self, data: npt.NDArray[np.uint8]) -> Iterator[Chunk]:
         """Chunks of the whole records at the start of the bytes."""
@@ -225,7 +220,7 @@ def _read_header(stream: ByteStream) -> Header:
     """Decode the metadata at the start of the stream; leaves the stream at the first record."""
     path = stream.path
     start = stream.read(8)
-    if not start and not path.stat().st_size:
+    if not path.stat().st_size:
         raise InputError.at(path, "is empty", todo=DAMAGED)
     if start[:3] != b"DBN":
         _refuse(stream, start)
@@ -236,7 +231,8 @@ def _read_header(stream: ByteStream) -> Header:
     length = int.from_bytes(start[4:8], "little")
     body = stream.read(min(length, _MAX_HEADER_BYTES)) if len(start) == 8 else b""
     if len(start) < 8 or len(body) < length:
-        raise InputError.at(path, "is truncated inside its header", todo=DAMAGED)
+        fault = stream.fault or "is truncated inside its header"
+        raise InputError.at(path, fault, todo=DAMAGED)
     try:
         metadata = dbn.Metadata.decode(start + body)
         return _header(version, metadata)
@@ -288,7 +284,7 @@ def _refuse(stream: ByteStream, start: bytes) -> None:
             todo="convert it with the vendor's `dbn` tool, or download the data again",
         )
     if len(start) < 8 and stream.compressed:
-        fault = walk_frames(path).fault or "holds no data"
+        fault = walk_frames(path).fault or stream.fault or "holds no data"
         raise InputError.at(path, fault, todo=DAMAGED)
     if len(start) == 8 and is_record_head(start[0] * 4, start[1]):
         raise InputError.at(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from itertools import pairwise
@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import Settings
-from pipeline.ingest.bytestream import walk_frames
+from pipeline.errors import InputError
+from pipeline.ingest.bytestream import DAMAGED, walk_frames
 from pipeline.ingest.census import CoverageCache
 from pipeline.ingest.dbn import DbnReader
 from pipeline.ingest.plan import RawFile, Survey, group_files, survey
@@ -87,25 +88,47 @@ def examine(paths: Sequence[Path], settings: Settings) -> DoctorReport:
     found = survey(paths, settings, hashes, CoverageCache(None))
     report = DoctorReport([str(path) for path in paths])
     report.refused = [(str(item.path), item.reason) for item in found.refused]
-    good = [file for file in found.files if _is_whole(file, report)]
+    good, counts = _count_all(found.files, report)
     report.duplicates = [(str(a), str(b)) for a, b in found.duplicates]
     report.together = [
         [str(file.path) for file in group] for group in group_files(good) if len(group) > 1
     ]
     _checksums(found, report, settings)
-    report.holdings = _holdings(good, found)
+    report.holdings = _holdings(good, found, counts)
     report.forecast = _forecast(good, report)
     return report
 
 
-def _is_whole(file: RawFile, report: DoctorReport) -> bool:
-    """Whether the compressed data is complete, as far as its structure tells."""
-    with open(file.path, "rb") as start:
+def _count_all(
+    files: Sequence[RawFile], report: DoctorReport
+) -> tuple[list[RawFile], dict[tuple[Path, str], tuple[int, bool]]]:
+    """The files that can be used, and their records by (path, schema): number, exact or not."""
+    good: list[RawFile] = []
+    counts: dict[tuple[Path, str], tuple[int, bool]] = {}
+    for file in files:
+        try:
+            _check_frames(file.path)
+            counts |= {(file.path, schema): count_records(file, schema) for schema in file.schemas}
+        except InputError as error:
+            report.refused.append((str(file.path), str(error)))
+        else:
+            good.append(file)
+    return good, counts
+
+
+def _check_frames(path: Path) -> None:
+    """Whether compressed data is complete, as far as its structure tells.
+
+    Raises
+    ------
+    InputError
+        If it is not.
+    """
+    with open(path, "rb") as start:
         plain = start.read(3) == b"DBN"
-    fault = "" if plain else walk_frames(file.path).fault
+    fault = "" if plain else walk_frames(path).fault
     if fault:
-        report.refused.append((str(file.path), f"{file.path}: {fault}; download it again"))
-    return not fault
+        raise InputError.at(path, fault, todo=DAMAGED)
 
 
 def _checksums(found: Survey, report: DoctorReport, settings: Settings) -> None:
@@ -119,18 +142,26 @@ def _checksums(found: Survey, report: DoctorReport, settings: Settings) -> None:
         report.absent += [str(folder.path / name) for name in folder.absent()]
 
 
-def _holdings(files: Sequence[RawFile], found: Survey) -> list[Holding]:
+def _holdings(
+    files: Sequence[RawFile], found: Survey, counts: Mapping[tuple[Path, str], tuple[int, bool]]
+) -> list[Holding]:
     by_schema: dict[tuple[str, str], list[RawFile]] = {}
     for file in files:
         for schema in file.schemas:
             by_schema.setdefault((file.header.dataset, schema), []).append(file)
     return [
-        _holding(dataset, schema, group, found)
+        _holding(dataset, schema, group, found, counts)
         for (dataset, schema), group in sorted(by_schema.items())
     ]
 
 
-def _holding(dataset: str, schema: str, group: Sequence[RawFile], found: Survey) -> Holding:
+def _holding(
+    dataset: str,
+    schema: str,
+    group: Sequence[RawFile],
+    found: Survey,
+    counts: Mapping[tuple[Path, str], tuple[int, bool]],
+) -> Holding:
     holding = Holding(dataset, schema, files=len(group), bytes=sum(f.size for f in group))
     covered: dict[date, str | None] = {}
     symbols: set[str] = set()
@@ -142,7 +173,7 @@ def _holding(dataset: str, schema: str, group: Sequence[RawFile], found: Survey)
         if file.symbols is None:
             holding.symbols_unknown = True
         symbols |= file.symbols or frozenset()
-        records, exact = count_records(file, schema)
+        records, exact = counts[file.path, schema]
         holding.records += records
         holding.records_exact &= exact
     if covered:
