@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -353,3 +354,24 @@ def test_every_instant_has_one_session_and_sessions_do_not_overlap(
         edges = [edge for span in following.segments for edge in span]
         assert edges == sorted(edges)
         assert (edges[0], edges[-1]) == (following.open_ns, following.close_ns)
+
+
+def test_real_christmas_evening_belongs_to_the_next_business_day(
+    real_data: Path, index: Calendar
+) -> None:
+    import databento_dbn as dbn
+    import zstandard
+
+    (path,) = (real_data / "esh4").glob("*20231225*.dbn.zst")
+    decoder = dbn.DBNDecoder()
+    decoder.write(zstandard.ZstdDecompressor().stream_reader(path.read_bytes()).read())
+    received = np.array([r.ts_recv for r in decoder.decode() if isinstance(r, dbn.MBOMsg)])
+
+    found = index.session_of(received.astype(np.int64))
+
+    assert len(received) == 68_792
+    assert (found == np.datetime64("2023-12-26")).all()
+    session_ = session(index, "2023-12-26")
+    live = received[received >= session_.preopen_ns]
+    assert len(live) == 60_067  # the rest is the midnight snapshot
+    assert utc_dates(session_)[0] == date(2023, 12, 25)

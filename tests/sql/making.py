@@ -156,7 +156,9 @@ def full_lake(root: Path) -> Path:
         session_of(),
         [{**key, "queue_imbalance": n / 40} for n, key in enumerate(keys)],
     )
-    write(root, LABELS, session_of(), [{**key, "y_return_1s": float(n)} for n, key in enumerate(keys)])
+    write(
+        root, LABELS, session_of(), [{**key, "y_return_1s": float(n)} for n, key in enumerate(keys)]
+    )
     run = Partition.of(run_id="r1")
     of_symbol = Partition.of(run_id="r1", dataset="GLBX.MDP3", symbol="ESM5")
     write(root, RUNS, run, [{"reading": "exact", "net": Decimal("12.5"), "strategy": "mr"}])
