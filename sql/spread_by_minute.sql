@@ -1,23 +1,34 @@
 -- How wide is the market through the day? Time-weighted spread and depth at the touch by minute.
 WITH held AS (
+    -- How long each row stood, counted within its own minute.
     SELECT
-        dataset, symbol, date, ts_recv, spread, bid_sz, ask_sz,
-        epoch_ns(lead(ts_recv) OVER (PARTITION BY dataset, symbol, date ORDER BY event))
-            - epoch_ns(ts_recv) AS ns
-    FROM touch
+        *,
+        date_trunc('minute', ts_recv) AS minute,
+        least(
+            epoch_ns(lead(ts_recv) OVER (PARTITION BY dataset, symbol, date ORDER BY event)),
+            epoch_ns(date_trunc('minute', ts_recv)) + 60_000_000_000
+        ) - epoch_ns(ts_recv) AS ns
+    FROM book
+), spreads AS (
+    SELECT
+        held.symbol, minute, ns,
+        (ask_px_00 - bid_px_00)::DOUBLE AS spread,
+        i.tick_size::DOUBLE AS tick,
+        (bid_sz_00 + ask_sz_00) / 2 AS size
+    FROM held
+    LEFT JOIN instruments AS i
+        ON i.dataset = held.dataset AND i.symbol = held.symbol
+        AND held.date BETWEEN i.first_date AND i.last_date
+    WHERE valid AND state = 'normal' AND ns > 0
 )
 SELECT
-    held.symbol,
-    date_trunc('minute', held.ts_recv) AS minute,
-    sum(held.spread::DOUBLE * held.ns) / nullif(sum(held.ns), 0) AS mean_spread,
-    sum(held.spread::DOUBLE * held.ns) / nullif(sum(held.ns), 0) / any_value(i.tick_size)
-        AS mean_spread_ticks,
-    sum(held.ns) FILTER (held.spread <= i.tick_size) / nullif(sum(held.ns), 0) AS share_one_tick,
-    sum((held.bid_sz + held.ask_sz) / 2.0 * held.ns) / nullif(sum(held.ns), 0) AS mean_touch_size,
+    symbol,
+    minute,
+    sum(spread * ns) / sum(ns) AS mean_spread,
+    sum(spread / tick * ns) / sum(ns) AS mean_spread_ticks,
+    sum((spread <= tick)::INT * ns) / sum(ns) AS share_one_tick,
+    sum(size * ns) / sum(ns) AS mean_touch_size,
     count(*) AS book_rows
-FROM held
-LEFT JOIN instruments AS i
-    ON i.dataset = held.dataset AND i.symbol = held.symbol
-    AND held.date BETWEEN i.first_date AND i.last_date
-GROUP BY held.symbol, minute
-ORDER BY held.symbol, minute;
+FROM spreads
+GROUP BY symbol, minute
+ORDER BY symbol, minute;

@@ -123,7 +123,7 @@ def full_lake(root: Path) -> Path:
             book_row(2, 30, 5000.25, 5000.5, 2, 2),
             book_row(3, 60, 5000.25, 5000.75, 1, 9),
             book_row(4, 61, 5000, 5000.25, 5, 5),
-            {"event": BASE + 5, "state": "one_sided"},
+            {"event": BASE + 5, "ts_recv": OPEN_NS + 62 * NS, "state": "one_sided"},
         ],
     )
     write(

@@ -49,12 +49,14 @@ def test_there_are_enough_named_queries() -> None:
 
 def test_spread_by_minute_is_weighted_by_time(lake: duckdb.DuckDBPyConnection) -> None:
     first, second = table(lake, "spread_by_minute")
-    # 30 s at (9, 1), 30 s at (2, 2), all one tick wide; then one second two ticks wide.
+    # 30 s at (9, 1), 30 s at (2, 2), all one tick wide; then a second of two ticks and one of one.
+    # The last row has one side only: it ends the one before and has no spread.
     assert first["mean_spread"] == 0.25
     assert first["mean_spread_ticks"] == 1
     assert first["share_one_tick"] == 1
     assert first["mean_touch_size"] == 3.5
-    assert second["mean_spread_ticks"] == 2
+    assert second["mean_spread_ticks"] == 1.5
+    assert second["share_one_tick"] == 0.5
 
 
 def test_volume_profile_counts_each_print_once(lake: duckdb.DuckDBPyConnection) -> None:
@@ -219,7 +221,7 @@ def test_wrong_queries_are_one_clear_line(
     [
         ("SELECT * FROM fills", "holds no fills; `mbo backtest` makes it"),
         ("SELECT * FROM features", "holds no features; `mbo features` makes it"),
-        ("spread_by_minute", "holds no touch: it needs book; `mbo book` makes it"),
+        ("imbalance_next_move", "holds no touch: it needs book; `mbo book` makes it"),
         ("SELECT * FROM nosuch", "the lake is empty; run `mbo ingest` first"),
     ],
 )
