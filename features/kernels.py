@@ -76,3 +76,14 @@ def decayed_sum(x: F64, ts: I64, first: Bool, half_life: float, carry: F64, out:
         s += x[i]
         out[i] = s
     carry[0] = s
+
+
+def compile_kernels() -> None:
+    """Compile all loops (or load them from the cache), for the types they are used with."""
+    ts = np.zeros(1, dtype=np.int64)
+    one = np.zeros(1)
+    flag = np.ones(1, dtype=np.bool_)
+    count_until(ts, ts, ts.copy())
+    for values in (ts, one):
+        fill_forward(values, flag, flag, values.copy(), flag.copy(), values.copy(), flag.copy())
+    decayed_sum(one, np.zeros(2, dtype=np.int64), flag, 1.0, one.copy(), one.copy())

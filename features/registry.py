@@ -19,7 +19,8 @@ from __future__ import annotations
 import fnmatch
 import itertools
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
@@ -272,6 +273,11 @@ class Registry:
             )
         self._families[family.name] = family
 
+    def forget(self, origin: str) -> None:
+        """Drop what a file declared, before it is read again."""
+        for name in [n for n, f in self._families.items() if f.origin == origin]:
+            del self._families[name]
+
     def families(self) -> list[Family]:
         """All families, shipped ones first, in the order of their files."""
         load_built_in()
@@ -332,6 +338,19 @@ _origin = ""
 """The user's file being loaded, if any."""
 
 
+@contextmanager
+def declared_in(path: str) -> Iterator[None]:
+    """While it lasts, declarations belong to a file of the user's own."""
+    global _origin  # noqa: PLW0603 - declarations are made at import, which takes no arguments
+    _origin, before = path, _origin
+    FEATURES.forget(path)
+    LABELS.forget(path)
+    try:
+        yield
+    finally:
+        _origin = before
+
+
 def load_built_in() -> None:
     """Import the shipped families, once."""
     for name in BUILT_IN:
@@ -359,7 +378,7 @@ def _declare(
             template=template,
             function=function,
             kind=registry.kind,
-            family=function.__module__.rpartition(".")[2],
+            family="user" if _origin else function.__module__.rpartition(".")[2],
             catalogue=catalogue,
             unit=unit,
             source=source,
