@@ -344,9 +344,11 @@ def replay(sim: Sim, records: Records, start: Scalar) -> tuple[Scalar, Scalar]:
             if meta[st.IN_EVENT]:
                 _end(sim, meta[st.LAST_RECORD])
         if meta[st.IN_EVENT] == 0:
-            time = meta[st.CLOCK]
-            if flags & F_SNAPSHOT == 0 and records.ts_event[i] != UNDEF_PRICE:
-                time = records.ts_event[i]
+            time = records.ts_event[i]
+            if flags & F_SNAPSHOT:
+                time = records.ts_recv[i]  # its state is of then; its ts_event are of old
+            elif time == UNDEF_PRICE:
+                time = meta[st.CLOCK]
             if meta[st.N_PRINTS] > 0 and not (
                 meta[st.E_TS_EVENT] == time
                 and (meta[st.E_ACTION] == ob.F or meta[st.E_ACTION] == ob.T)

@@ -247,7 +247,7 @@ class _Planner:
                 str(contract.multiplier),
                 contract.tick,
                 contract.currency,
-            ],  # fmt: skip
+            ],
             "queue_model": "exact" if instrument.match == FIFO else "approx",
             "match": instrument.match,
             "fees": [schedule.name, schedule.identity()],

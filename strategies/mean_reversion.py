@@ -1,0 +1,59 @@
+"""Mean reversion: fade a price that has run far from its own recent mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import polars as pl
+
+from pipeline.errors import RequestError
+from strategies.interface import SignalStrategy, hold, parameter
+
+
+@dataclass(frozen=True)
+class MeanReversion(SignalStrategy):
+    """Sell what has risen far above its recent mean, buy what has fallen far below it.
+
+    Rule, on the z-score of the mid over ``window``: beyond ``entry_z`` take the other side,
+    unless the touch leans against it by more than ``against`` (queue imbalance) or the move is
+    beyond ``stop_z``, which looks like news; back within ``exit_z``, or beyond ``stop_z``, be
+    flat; in between, hold.
+    """
+
+    regime: ClassVar[str] = "quiet two-sided hours, prices that bounce within a range"
+
+    window: str = parameter("300s", "", "window of the z-score: zscore_<window>")
+    entry_z: float = parameter(2.5, "sigma", "distance from the mean that is faded", low=0)
+    exit_z: float = parameter(0.5, "sigma", "distance at which the trade is over", low=0)
+    stop_z: float = parameter(5.0, "sigma", "distance beyond which nothing is faded", low=0)
+    against: float = parameter(
+        0.5, "", "queue imbalance against the trade that forbids it", low=0, high=1
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.exit_z < self.entry_z < self.stop_z:
+            raise RequestError(
+                f"mean_reversion: exit_z {self.exit_z} < entry_z {self.entry_z} < "
+                f"stop_z {self.stop_z} must hold"
+            )
+
+    def features(self) -> tuple[str, ...]:
+        """Z-score of the window and the imbalance of the touch."""
+        return (f"zscore_{self.window}", "queue_imbalance")
+
+    def target(self) -> pl.Expr:
+        """Short above, long below, flat near the mean and in runaway moves."""
+        z = pl.col(f"zscore_{self.window}")
+        lean = pl.col("queue_imbalance").fill_null(0.0)
+        far = (z.abs() > self.entry_z) & (z.abs() <= self.stop_z)
+        choice = (
+            pl.when((z.abs() < self.exit_z) | (z.abs() > self.stop_z))
+            .then(0)
+            .when(far & (z > 0) & (lean <= self.against))
+            .then(-self.size)
+            .when(far & (z < 0) & (lean >= -self.against))
+            .then(self.size)
+        )
+        return hold(choice)
