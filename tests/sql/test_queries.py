@@ -12,6 +12,7 @@ import duckdb
 import pytest
 
 from pipeline.errors import RequestError
+from pipeline.roots import ROOT
 from pipeline.sql import Result, connect, named_queries, query_frame, run_query, shell
 from pipeline.sql.queries import parse
 from tests.sql.making import daily, full_lake, trade, write
@@ -414,3 +415,9 @@ def test_shell_ends_with_the_input_and_clears_on_interrupt(
 def test_empty_results() -> None:
     assert Result(("a",), []).render() == "a\n-\n(0 rows)"
     assert Result(("a",), []).as_json() == []
+
+
+def test_the_guide_lists_every_named_query() -> None:
+    guide = (ROOT / "docs" / "sql.md").read_text(encoding="utf-8")
+    for name, query in named_queries().items():
+        assert f"| `{name}` | {query.description.split('?')[0]}? |" in guide
