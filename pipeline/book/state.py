@@ -57,12 +57,15 @@ BOOK_STATE: Final = tables.Table(
     ),
 )
 
-_DAY_FIELDS: Final = ("end_clock", "start")
-"""Of a day alone: forgotten when the next begins."""
-_KEPT_FIELDS: Final = (
-    "known", "bad", "valid", "state", "clock", "first_clock", "ts_event", "sequence", "action",
-    "aggressor", "number", "grid_next", "grid_events", "begun",
+_CARRIED_FIELDS: Final = ("known", "bad", "valid", "state", "clock", "begun")
+"""What the next day needs, always."""
+_DAY_FIELDS: Final = (
+    "end_clock", "start", "number", "sequence", "first_clock", "ts_event", "action", "aggressor",
+    "grid_next", "grid_events",
 )  # fmt: skip
+"""What the rest of the same day needs too."""
+_EXECUTION_FIELDS: Final = ("action", "ts_event", "aggressor")
+"""What an execution needs that goes on in the next event."""
 _COLUMNS: Final = ("side", "price", "position", "order_id", "size", "printed", "ts_event")
 
 
@@ -195,12 +198,18 @@ def _state(engine: BookEngine, books: Sequence[OneBook], *, day: bool) -> BookSt
 
 def _describe(one: OneBook, *, day: bool) -> dict[str, Any]:
     cursor = dict(zip(tape.CURSOR, one.run.cursor.tolist(), strict=True))
-    meta = one.book.meta
+    fields = _CARRIED_FIELDS + (_DAY_FIELDS if day else ())
+    # Only what can matter: whatever else differs must not make the next day look changed.
+    if cursor["action"] in (ob.T, ob.F):
+        fields += _EXECUTION_FIELDS
+    if not cursor["known"]:
+        fields += ("first_clock",)
+    snapshot = int(one.book.meta[ob.SNAPSHOT])
     value: dict[str, Any] = {
         "publisher_id": one.publisher,
         "instrument_id": one.instrument,
-        "cursor": {name: cursor[name] for name in _KEPT_FIELDS + (_DAY_FIELDS if day else ())},
-        "snapshot": [int(meta[ob.SNAPSHOT]), int(meta[ob.SNAPSHOT_TS])],
+        "cursor": {name: cursor[name] for name in fields},
+        "snapshot": [snapshot, int(one.book.meta[ob.SNAPSHOT_TS]) if snapshot else 0],
         "sequences": {str(c): int(v) for c, v in enumerate(one.run.sequences) if v >= 0},
         "flow": {str(c): int(v) for c, v in enumerate(one.flow) if v},
         "pending": [
