@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.errors import InputError
 from pipeline.ingest.census import has_time, index_times
-from pipeline.ingest.dbn import Chunk, DbnReader
+from pipeline.ingest.dbn import Chunk, DbnReader, Records
 from pipeline.ingest.sinks import Sink, SinkKey
 from pipeline.ingest.symbology import SymbolMap, group_rows
 from pipeline.units import NS_PER_DAY, NS_PER_HOUR
@@ -138,14 +139,12 @@ class Decoder:
             )
         days = index // NS_PER_DAY
         self._note_days(number, int(days.min()), int(days.max()))
-        for day, instrument_id, rows in group_rows(days, records["instrument_id"]):
+        for key, rows in self._by_partition(number, chunk.schema, days, records):
             part = (
                 (records, numbers, index)
                 if rows is None
                 else (records[rows], numbers[rows], index[rows])
             )
-            symbol = self.files[number].symbols.symbol(instrument_id, day)
-            key = SinkKey(chunk.schema, day, symbol)
             if (key.schema, key.day, key.symbol) in self.files[number].superseded:
                 count.rejected["superseded"] += len(part[0])
                 continue
@@ -155,6 +154,22 @@ class Decoder:
             for table in sink.append(number, self.files[number].source, *part):
                 yield RowGroup(sink, table, False, done)
         yield from self._close_past(int(index.min()), done)
+
+    def _by_partition(
+        self, number: int, schema: str, days: npt.NDArray[np.int64], records: Records
+    ) -> Iterator[tuple[SinkKey, npt.NDArray[np.int64] | None]]:
+        """Rows of each partition, in file order; None where one has them all."""
+        symbols = self.files[number].symbols
+        found: dict[SinkKey, list[npt.NDArray[np.int64]]] = {}
+        for day, instrument_id, rows in group_rows(days, records["instrument_id"]):
+            key = SinkKey(schema, day, symbols.symbol(instrument_id, day))
+            if rows is None:
+                yield key, None
+                return
+            found.setdefault(key, []).append(rows)
+        for key, parts in found.items():
+            # A symbol may have had two ids that day: the file's order holds across them.
+            yield key, parts[0] if len(parts) == 1 else np.sort(np.concatenate(parts))
 
     def _note_days(self, number: int, first: int, last: int) -> None:
         planned, count = self.files[number].days, self.counts[number]
@@ -203,8 +218,3 @@ def split_by_memory(
         passes[-1].add(key)
         used += need
     return [frozenset(keys) for keys in passes]
-
-
-def as_index(values: Sequence[int]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Index times as an array; for tests and small callers."""
-    return np.asarray(values, dtype=np.int64)

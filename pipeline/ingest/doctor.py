@@ -218,7 +218,7 @@ def count_records(file: RawFile, schema: str) -> tuple[int, bool]:
             records += len(chunk.records) if chunk.schema == schema else 0
             if (
                 reader.records_read >= _SAMPLE_RECORDS
-                and reader.position() > start + COUNTED_BYTES // 4
+                and reader.position() > start + COUNTED_BYTES // 2
             ):
                 break
         else:
