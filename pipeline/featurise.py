@@ -161,7 +161,12 @@ class FeatureStage:
             writer.write(arrow.cast(schema))
             outputs.progress(writer.rows)
         params = task.params
-        writer.note(complete=params["complete"], clock=clock, calendar=params["calendar"])
+        writer.note(
+            complete=params["complete"],
+            clock=clock,
+            calendar=params["calendar"],
+            hours=params["hours"],
+        )
         writer.close()
 
     def warm(self) -> None:

@@ -170,6 +170,7 @@ class _Planner:
         """The task of one symbol, None where no session of it can be traded."""
         calendar = calendar_for(dataset, symbol, self.request.settings)
         sessions: list[Session] = []
+        hours: list[Mapping[str, Any]] = []
         used: list[Stored] = []
         days: dict[date, Stored] = {
             date.fromisoformat(i.partition["date"]): i for i in self._mbo.get((dataset, symbol), ())
@@ -182,10 +183,12 @@ class _Planner:
                 skipped[item.partition["session"]] = reason
                 continue
             sessions.append(session)
+            # The hours the features were made with: the vendor's status records may differ.
+            hours.append(item.notes.get("hours") or session.params())
             used.append(item)
         if not sessions:
             return None
-        return self._draft(dataset, symbol, sessions, used, days)
+        return self._draft(dataset, symbol, sessions, hours, used, days)
 
     def _reason_to_skip(
         self, item: Stored, session: Session | None, days: Mapping[date, Stored]
@@ -204,6 +207,7 @@ class _Planner:
         dataset: str,
         symbol: str,
         sessions: Sequence[Session],
+        hours: Sequence[Mapping[str, Any]],
         features: Sequence[Stored],
         days: Mapping[date, Stored],
     ) -> _Draft:
@@ -237,7 +241,7 @@ class _Planner:
             "entry_latency": request.entry_latency,
             "response_latency": request.response_latency,
             "grid": bool(features[0].notes.get("clock", "event").startswith("grid")),
-            "sessions": [session.params() for session in sessions],
+            "sessions": list(hours),
             "complete": [bool(item.notes.get("complete", True)) for item in features],
             "days": chain,
             "rule": rule_of(dataset).bits,

@@ -42,17 +42,10 @@ class Tape:
         """``tape.add(5, "A B 100 3 #7")``: action, side, price, size, order id."""
         action, side, price, size, order = text.split()
         px = UNDEF_PRICE if price == "-" else int(float(price) * PRICE_SCALE)
+        received = ts + 1 if recv is None else recv
+        flags |= F_LAST if last else 0
         self.rows.append(
-            (
-                ts + 1 if recv is None else recv,
-                ts,
-                int(order[1:]),
-                px,
-                int(size),
-                flags | (F_LAST if last else 0),
-                ord(action),
-                ord(side),
-            )  # fmt: skip
+            (received, ts, int(order[1:]), px, int(size), flags, ord(action), ord(side))
         )
         return self
 
