@@ -119,13 +119,15 @@ def visit(m: Market, i: int, lean: float, hold: bool) -> None:
     pressure empty.
     """
     side = BUY if chance(m.rng, 0.5 + 0.08 * math.tanh(lean)) else 1 - BUY
-    k = 0 if chance(m.rng, 0.42) else min(geometric(m.rng, 5.0), NEAR - 1)
     best = touch(m, i, side)
     if best < 0 or best >= LADDER:
         other = touch(m, i, 1 - side)
         if other < 0 or other >= LADDER:
             return
         best = behind(other, side, ONE)
+    # A new, thin touch draws others: whoever joins early is first in the queue.
+    thin = m.levels[i, side, best, COUNT] < 0.4 * m.params[i, TARGET]
+    k = 0 if chance(m.rng, 0.75 if thin else 0.4) else min(geometric(m.rng, 5.0), NEAR - 1)
     place = behind(best, side, k)
     for_us = lean if side == BUY else -lean
     aim = m.params[i, TARGET + k] * math.exp(for_us * (0.75 if k == 0 else 0.3 / k**0.5))
@@ -236,7 +238,7 @@ def trade(m: Market, i: int, side: int, hold: bool) -> None:
         size = min(size, at_touch - 1)
         submit(m, i, side, other, size, NO, NO)
         return
-    if size > at_touch and chance(m.rng, 0.5):
+    if chance(m.rng, 0.1 if size <= at_touch else 0.5):  # all that is shown, no more
         size = at_touch
     reach = 0 if chance(m.rng, 0.5) else geometric(m.rng, 3.0)
     limit = behind(other, 1 - side, reach)

@@ -33,7 +33,7 @@ from pipeline.sample.schedule import (
     segments,
     session_dates,
 )
-from pipeline.sample.snapshot import book_records, book_row
+from pipeline.sample.snapshot import book_records, book_row, empty_levels
 from pipeline.sample.state import (
     HALT_FROM,
     HALT_TO,
@@ -41,7 +41,6 @@ from pipeline.sample.state import (
     N_MBO,
     N_MBP,
     NEXT_ID,
-    NEXT_RANK,
     NOW,
     QUOTA,
     RECV,
@@ -130,6 +129,8 @@ class _Writer:
         self.days: list[date] = []
         self.manifest: list[dict[str, object]] = []
         self.counts = dict.fromkeys(SCHEMAS, 0)
+        self.written = 0
+        """MBO records so far."""
         self._open: dict[str, DbnFile] = {}
         self._ids = {one.symbol: one.instrument_id for one in choose(None)}
 
@@ -144,6 +145,7 @@ class _Writer:
         self._open["definition"].write(definitions(day, self.instruments, self._ids))
 
     def write(self, mbo: I64, mbp: I64) -> None:
+        self.written += len(mbo)
         self._open["mbo"].write(mbo)
         self._open["mbp-10"].write(mbp)
         trades = mbp[(mbp[:, 3] >> 32 & 255) == _T, :6].copy()
@@ -237,8 +239,14 @@ class _Simulation:
         records = book_records(
             market, i, received, snapshot=snapshot, ts_event=at, sequence=int(clock[SEQUENCE])
         )
+        rows = []
+        empty = empty_levels()
+        if not snapshot and (market.book[1, i] != empty).any():
+            rows.append(book_row(market, i, records[0], empty))
         publish_whole(market, i)
-        self.writer.write(records, book_row(market, i, records[-1]))
+        if snapshot or len(records) > 1:
+            rows.append(book_row(market, i, records[-1], market.book[0, i]))
+        self.writer.write(records, np.concatenate(rows) if rows else market.mbp[:0])
 
     def _halt(self, segment: Segment) -> None:
         if len(self.instruments) < 2:
@@ -300,15 +308,14 @@ def _write(
     for session in sessions:
         steps = [one for one in plan if one.session == session]
         weight = math.fsum(one.weight for one in steps)
-        left, carry = options.records, 0
+        carry = 0
         for one in steps:
             quota = round(options.records * one.weight / weight)
             simulation.step(one, quota + carry)
             # What a segment could not make, or made too many, the next one evens out.
             carry = int(simulation.market.clock[QUOTA]) if one.weight else carry
         if progress is not None:
-            made = simulation.market.clock[NEXT_RANK]
-            progress(f"session {session}: {left:,} records, {made:,} orders so far")
+            progress(f"session {session}: {simulation.writer.written:,} MBO records so far")
     simulation.writer.close()
     days = simulation.writer.days
     facts = {

@@ -31,6 +31,13 @@ _LENGTH_MBO, _RTYPE_MBO = 14, 160
 _LENGTH_MBP10, _RTYPE_MBP10 = 92, 10
 
 
+def empty_levels() -> I64:
+    """Ten levels without orders, in words of an MBP row."""
+    words = np.zeros(4 * DEPTH, dtype=np.int64)
+    words[0::4] = words[1::4] = UNDEF_PRICE
+    return words
+
+
 def live_orders(market: Market, i: int) -> I64:
     """Resting orders of an instrument in time priority: rows of ``orders``."""
     rows = market.orders[: market.clock[USED]]
@@ -70,8 +77,8 @@ def book_records(
     return out
 
 
-def book_row(market: Market, i: int, record: I64) -> I64:
-    """The one MBP row that a whole book gives: its last record with side N, and the top ten."""
+def book_row(market: Market, i: int, record: I64, levels: I64) -> I64:
+    """The MBP row of a record of a whole book: with side N and these ten levels (words)."""
     row = np.zeros((1, MBP_WORDS), dtype=np.int64)
     row[0, 0] = head(_LENGTH_MBP10, _RTYPE_MBP10, int(market.inst[i, INSTRUMENT_ID]))
     size = int(record[4]) & 0xFFFF_FFFF
@@ -82,5 +89,5 @@ def book_row(market: Market, i: int, record: I64) -> I64:
     row[0, 3] = size | action << 32 | SIDES[2] << 40 | flags << 48
     row[0, 4] = record[5]
     row[0, 5] = record[6]
-    row[0, 6 : 6 + 4 * DEPTH] = market.book[0, i]
+    row[0, 6 : 6 + 4 * DEPTH] = levels
     return row

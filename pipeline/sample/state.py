@@ -80,16 +80,18 @@ HEAD, TAIL, TOTAL, COUNT = range(4)
     NEWS_LEFT,
     NEWS_SIGN,
     MID2,
-) = range(21)
+    PULL_LEFT,
+    PULL_SIDE,
+) = range(23)
 """BEST_x is -1 (bids) or LADDER (asks) where the side is empty; TENTH_x is the place of the
 last published level, or beyond the ladder where fewer are published; LEVELS_x counts live
 levels.  MID2 is twice the mid, in places, at the last event end with two sides."""
 INST_COLUMNS: Final = 24
 
 # Columns of ``params``
-(WEIGHT, ORDER_MEAN, TRADE_MEAN, LEAD, TRADE_SHARE, SIGNED, HEAT) = range(7)
-"""Constants of an instrument, then what changes: SIGNED, a decaying sum of the signs of market
-orders; HEAT (of the whole venue, in row 0), how busy the moment is."""
+(WEIGHT, ORDER_MEAN, TRADE_MEAN, LEAD, TRADE_SHARE, SIGNED, SLOW, HEAT) = range(8)
+"""Constants of an instrument, then what changes: SIGNED and SLOW, sums of the signs of market
+orders that decay fast and slowly; HEAT (of the whole venue, in row 0), how busy the moment is."""
 TARGET: Final = 8
 """From here on: orders that the levels behind the touch aim at."""
 PARAM_COLUMNS: Final = TARGET + NEAR

@@ -4,13 +4,14 @@ Arrivals are a Poisson process whose rate aims at the segment's number of record
 by a heat that rises with moves and trades and cools in seconds (bursts); one in five follows
 its predecessor within microseconds.  What is done depends on the book and on recent flow:
 
-    lean = 1.0 queue imbalance + 0.5 imbalance of levels 2 to 5 + 0.2 recent signed trades
-           + metaorder + news + pull of the leading instrument
+    lean = 0.5 queue imbalance + 1.8 imbalance of levels 2 to 5 + 0.1 recent signed trades
+           - 0.008 older ones + 1.2 news + pull of the leading instrument
 
 raises the target of the queues it supports, lowers the others', and tilts the sign of
-market orders.  The regularities that literature reports then follow: queue imbalance foretells
-the next move, order flow imbalance explains moves better than trade imbalance, signs of trades
-are persistent, volatility clusters.
+market orders, half of which are children of metaorders while one is at work.  The regularities
+that the literature reports then follow: queue imbalance foretells the next move and deeper
+levels add to it, order flow imbalance explains moves better than trade imbalance, signs of
+trades are persistent, volatility clusters.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from pipeline.sample.behaviour import (
 )
 from pipeline.sample.emit import begin, finish
 from pipeline.sample.ladder import deep_shown, shown
-from pipeline.sample.matching import next_id, rest
+from pipeline.sample.matching import cancel, next_id, rest
 from pipeline.sample.null import move
 from pipeline.sample.rng import chance, coin, exponential, geometric, uniform
 from pipeline.sample.state import (
@@ -40,6 +41,7 @@ from pipeline.sample.state import (
     BLOCK,
     BUY,
     CENTRE,
+    COUNT,
     HALT_FROM,
     HALT_TO,
     HEAT,
@@ -54,9 +56,13 @@ from pipeline.sample.state import (
     NEWS_SIGN,
     NOW,
     ONE,
+    PULL_LEFT,
+    PULL_SIDE,
     QUOTA,
     SELL,
     SIGNED,
+    SLOW,
+    TAIL,
     TRADE_SHARE,
     WEIGHT,
     ZERO,
@@ -66,6 +72,8 @@ from pipeline.sample.state import (
 RECORDS_PER_EVENT = 1.3
 _COOLING_NS = 2.0e9
 _NULL_MOVE = 0.012
+_QUEUE, _DEEP, _RECENT, _PAST, _NEWS = 0.5, 1.8, 0.1, 0.008, 1.2
+_PULL = 0.006
 
 
 @inner
@@ -73,16 +81,14 @@ def pressure(m: Market, i: int) -> float:
     """What pushes participants to buy (positive) or to sell."""
     bid, ask = shown(m, i, BUY, ZERO), shown(m, i, SELL, ZERO)
     total = bid + ask
-    lean = 1.0 * (bid - ask) / total if total > 0 else 0.0
+    lean = _QUEUE * (bid - ask) / total if total > 0 else 0.0
     bid, ask = deep_shown(m, i, BUY), deep_shown(m, i, SELL)
     total = bid + ask
     if total > 0:
-        lean += 0.5 * (bid - ask) / total
-    lean += 0.2 * m.params[i, SIGNED]
+        lean += _DEEP * (bid - ask) / total
+    lean += _RECENT * m.params[i, SIGNED] - _PAST * m.params[i, SLOW]
     if m.inst[i, NEWS_LEFT] > 0:
-        lean += 1.2 * m.inst[i, NEWS_SIGN]
-    if m.inst[i, META_LEFT] > 0:
-        lean += 0.2 * m.inst[i, META_SIGN]
+        lean += _NEWS * m.inst[i, NEWS_SIGN]
     lead = m.params[i, LEAD]
     if lead > 0.0:  # a follower is drawn to the leader, instrument 0
         gap = 0.5 * (m.inst[0, MID2] - m.inst[i, MID2])
@@ -98,10 +104,35 @@ def improve(m: Market, i: int, lean: float) -> bool:
     bid, ask = m.inst[i, BEST_BID], m.inst[i, BEST_ASK]
     if bid < 0 or ask >= LADDER or ask - bid < 2:
         return False
-    tilt = 0.5 * m.inst[i, LAST_DIRECTION] + 1.2 * lean
+    tilt = 0.9 * m.inst[i, LAST_DIRECTION] + 1.2 * lean
     side = BUY if chance(m.rng, logistic(tilt)) else 1 - BUY
     best = touch(m, i, side)
     rest(m, i, side, behind(best, side, -ONE), order_size(m, i), next_id(m.clock))
+    return True
+
+
+@inner
+def pull(m: Market, i: int, lean: float) -> bool:
+    """Makers take their orders off a touch, one after the other; often the side under pressure.
+
+    Prices then move without a trade.
+    """
+    inst = m.inst[i]
+    if inst[PULL_LEFT] == 0:
+        if chance(m.rng, _PULL):
+            inst[PULL_SIDE] = BUY if chance(m.rng, logistic(-lean)) else SELL
+            best = touch(m, i, inst[PULL_SIDE])
+            if 0 <= best < LADDER:
+                present = m.levels[i, inst[PULL_SIDE], best, COUNT]
+                inst[PULL_LEFT] = 1 + int(present * (0.4 + uniform(m.rng)))
+        return False
+    if chance(m.rng, 0.3):
+        return False
+    inst[PULL_LEFT] -= 1
+    best = touch(m, i, inst[PULL_SIDE])
+    if best < 0 or best >= LADDER:
+        return False
+    cancel(m, m.levels[i, inst[PULL_SIDE], best, TAIL])
     return True
 
 
@@ -114,7 +145,7 @@ def act(m: Market, i: int, null: bool) -> None:
         if what < _NULL_MOVE:
             move(m, i)
             return
-    elif what < 0.6 and improve(m, i, lean):
+    elif (what < 0.6 and improve(m, i, lean)) or pull(m, i, lean):
         return
     what = uniform(m.rng)
     share = m.params[i, TRADE_SHARE]
@@ -123,7 +154,9 @@ def act(m: Market, i: int, null: bool) -> None:
             side = coin(m.rng)
         else:
             side = _side_of_trade(m, i, lean)
-            m.params[i, SIGNED] += 1.0 if side == BUY else -1.0
+            sign = 1.0 if side == BUY else -1.0
+            m.params[i, SIGNED] += sign
+            m.params[i, SLOW] += sign
             m.params[0, HEAT] += 0.05
         trade(m, i, side, null)
     elif what < share + 0.19:
@@ -152,6 +185,7 @@ def _side_of_trade(m: Market, i: int, lean: float) -> int:
 def after(m: Market, i: int, moved: int) -> None:
     """Memory of the flow: decay, last move, heat, news."""
     m.params[i, SIGNED] *= 0.985
+    m.params[i, SLOW] *= 0.998
     if moved != 0:
         m.inst[i, LAST_DIRECTION] = 1 if moved > 0 else -1
         m.params[0, HEAT] = min(m.params[0, HEAT] + 0.35, 12.0)
