@@ -29,6 +29,11 @@ class Node:
         }
 
 
+def lake_of(path: Path) -> Path | None:
+    """The lake a path lies in, if it does."""
+    return next((p for p in path.resolve().parents if (p / COMMITS).is_dir()), None)
+
+
 def find_partition(catalog: LakeCatalog, path: Path) -> tuple[str, Partition]:
     """Table and partition of a file or folder of the lake.
 

@@ -119,9 +119,9 @@ def lineage(
     Example: mbo lineage data/lake/book/dataset=GLBX.MDP3/date=2025-05-01/symbol=MESM5
     """
     from pipeline.lake import open_lake
-    from pipeline.lineage import find_partition, render, trace
+    from pipeline.lineage import find_partition, lake_of, render, trace
 
-    catalog = open_lake(call.root).catalog
+    catalog = open_lake(lake_of(path) or call.root).catalog
     node = trace(catalog, *find_partition(catalog, path))
     if call.json:
         call.print_json(node.as_json())

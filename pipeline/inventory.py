@@ -1,0 +1,215 @@
+"""What there is to use: features, labels, strategies, tables, runs, queries; for people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.config import Settings
+from pipeline.errors import RequestError
+
+if TYPE_CHECKING:
+    from features.registry import Family, Registry
+    from pipeline.tables import Table
+
+Listing = tuple[list[str], list[list[Any]]]
+
+
+@dataclass
+class Description:
+    """A thing described: a title, a text, and named facts in order."""
+
+    title: str
+    body: str
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        return {"title": self.title, "text": self.body, **self.facts}
+
+    def text(self) -> str:
+        lines = [self.title, "", self.body.strip(), ""]
+        width = max((len(name) for name in self.facts), default=0)
+        for name, value in self.facts.items():
+            if isinstance(value, list):
+                lines.append(f"{name}:")
+                lines += [f"  {item}" for item in value]
+            elif value not in (None, ""):
+                lines.append(f"{name.ljust(width)}  {value}")
+        return "\n".join(lines).rstrip()
+
+
+def _registry(kind: str, settings: Settings) -> Registry:
+    from features.sets import load_user_features
+
+    from features.registry import FEATURES, LABELS
+
+    for file in settings.features.files:
+        load_user_features(Path(file))
+    return FEATURES if kind == "features" else LABELS
+
+
+def listing(kind: str, settings: Settings, root: Path) -> Listing:
+    """Header and rows of `mbo list KIND`."""
+    makers: dict[str, Callable[[], Listing]] = {
+        "features": lambda: _families(_registry("features", settings)),
+        "labels": lambda: _families(_registry("labels", settings)),
+        "strategies": _strategies,
+        "tables": _tables,
+        "runs": lambda: _runs(root),
+        "queries": _queries,
+    }
+    return makers[kind]()
+
+
+def _families(registry: Registry) -> Listing:
+    rows: list[list[Any]] = [
+        [f.template, len(f.grid()), f.family, f.catalogue, f.tier, f.unit, _first_line(f.doc)]
+        for f in registry.families()
+    ]
+    return ["name", "columns", "family", "catalogue", "tier", "unit", "meaning"], rows
+
+
+def _strategies() -> Listing:
+    from strategies.registry import BUILT_IN, load
+
+    rows: list[list[Any]] = []
+    for name in sorted(BUILT_IN):
+        kind = load(name).strategy
+        rows.append([name, kind.regime, _first_line(kind.__doc__ or "")])
+    return ["name", "hopes for", "rule"], rows
+
+
+def _tables() -> Listing:
+    from pipeline.documentation import all_tables
+    from pipeline.lake import WHICH_COMMAND
+
+    rows: list[list[Any]] = [
+        [table.name, table.key, len(table.columns), WHICH_COMMAND.get(table.name, ""), table.row]
+        for table in all_tables()
+    ]
+    rows += [
+        [name, "session", None, WHICH_COMMAND[name], "decision point"]
+        for name in ("features", "labels")
+    ]
+    return ["table", "key", "columns", "made by", "one row per"], rows
+
+
+def _runs(root: Path) -> Listing:
+    from pipeline.lake import open_lake
+
+    lake = open_lake(root)
+    header = ["run_id", "strategy", "reading", "sessions", "net", "fees", "fills", "latency"]
+    if not lake.run_ids():
+        return header, []
+    frame = lake.scan("runs").collect()
+    columns = [name for name in header if name in frame.columns]
+    return columns, [list(row) for row in frame.select(columns).rows()]
+
+
+def _queries() -> Listing:
+    from pipeline.sql import named_queries
+
+    return ["query", "question"], [[q.name, q.description] for q in named_queries().values()]
+
+
+def describe(name: str, settings: Settings, root: Path) -> Description:
+    """The feature, label, strategy, table, query or run of that name.
+
+    Raises
+    ------
+    RequestError
+        If nothing is called so, with the nearest names of every kind.
+    """
+    from pipeline.documentation import all_tables
+    from pipeline.sql import named_queries
+    from strategies.registry import BUILT_IN
+
+    for kind in ("features", "labels"):
+        registry = _registry(kind, settings)
+        for family in registry.families():
+            if name in (family.name, family.template) or family.match(name):
+                return _describe_family(family, name)
+    tables = {table.name: table for table in all_tables()}
+    if name in tables:
+        return _describe_table(tables[name])
+    if name in BUILT_IN or ".py:" in name:
+        return _describe_strategy(name)
+    queries = named_queries()
+    if name in queries:
+        return Description(
+            f"query {name}", queries[name].description, {"run it": f"mbo sql {name}"}
+        )
+    runs: list[str] = []
+    if root.is_dir():
+        from pipeline.lake import open_lake
+
+        runs = open_lake(root).run_ids()
+        if any(run.startswith(name) for run in runs):
+            summary = open_lake(root).run(name).summary
+            return Description(f"run {summary['run_id']}", "", summary)
+    known = [*tables, *BUILT_IN, *queries, *runs]
+    for kind in ("features", "labels"):
+        registry = _registry(kind, settings)
+        known += [family.name for family in registry.families()] + registry.names()
+    raise RequestError.unknown("name", name, known)
+
+
+def _describe_family(family: Family, name: str) -> Description:
+    grid = family.grid()
+    column = family.match(name) or grid[0]
+    names = [c.name for c in grid]
+    bounds = "" if family.low is None and family.high is None else f"{family.low} to {family.high}"
+    return Description(
+        f"{family.kind} {column.name if family.match(name) else family.template}",
+        family.doc,
+        {
+            "catalogue": family.catalogue,
+            "family": family.family,
+            "tier": family.tier,
+            "unit": family.unit,
+            "type": str(family.dtype),
+            "range": bounds,
+            "source": family.source,
+            "warm-up": column.warm_up,
+            "needs": f"book depth {column.depth}" + "".join(f", {t}" for t in column.tables),
+            "columns": names if len(names) > 1 else None,
+            "example": f'features = ["{names[0]}"] in [features.sets.mine] of research.toml'
+            if family.kind == "feature"
+            else f'labels = ["{names[0]}"] in [features.sets.mine] of research.toml',
+        },
+    )
+
+
+def _describe_table(table: Table) -> Description:
+    columns = [
+        f"{c.name:<24} {c.type!s:<22} {c.unit:<10} {'null ' if c.nullable else '     '}"
+        f"{c.description}"
+        for c in table.columns
+    ]
+    return Description(f"table {table.name}", f"One row per {table.row}.", {"columns": columns})
+
+
+def _describe_strategy(name: str) -> Description:
+    from strategies.interface import parameters
+    from strategies.registry import load
+
+    kind = load(name).strategy
+    lines = [
+        f"{p.name} = {p.show(p.default)}  {p.unit}  {p.doc}" for p in parameters(kind).values()
+    ]
+    return Description(
+        f"strategy {name}",
+        kind.__doc__ or "",
+        {
+            "hopes for": kind.regime,
+            "parameters": lines,
+            "reads": ", ".join(kind().features()),
+            "run it": f"mbo backtest {name} -p key=value",
+        },
+    )
+
+
+def _first_line(doc: str) -> str:
+    return doc.strip().splitlines()[0] if doc.strip() else ""
