@@ -58,7 +58,7 @@ from pipeline.units import UNDEF_PRICE
 @inner
 def touch(m: Market, i: int, side: int) -> int:
     """Place of the best price of a side; -1 or LADDER where it is empty."""
-    return m.inst[i, BEST_BID] if side == BUY else m.inst[i, BEST_ASK]
+    return int(m.inst[i, BEST_BID] if side == BUY else m.inst[i, BEST_ASK])
 
 
 @inner
@@ -89,7 +89,7 @@ def pick(m: Market, i: int, side: int, place: int) -> int:
     slot = m.levels[i, side, place, TAIL]
     while slot >= 0 and m.orders[slot, PREV] >= 0 and chance(m.rng, 0.75):
         slot = m.orders[slot, PREV]
-    return slot
+    return int(slot)
 
 
 @inner
@@ -107,7 +107,7 @@ def holds_touch(m: Market, slot: int) -> bool:
     """Whether the order is the only one at its side's best price."""
     order = m.orders[slot]
     i, side, place = order[INST], order[SIDE], order[PLACE]
-    return place == touch(m, i, side) and m.levels[i, side, place, COUNT] == 1
+    return bool(place == touch(m, i, side) and m.levels[i, side, place, COUNT] == 1)
 
 
 @inner

@@ -124,7 +124,7 @@ def put(m: Market, i: int, action: int, side: int, place: int, size: int, order_
     row[5] = m.clock[RECV]
     row[6] = m.clock[DELTA] | m.clock[SEQUENCE] << 32
     m.clock[N_MBO] = n + 1
-    return n
+    return int(n)
 
 
 @inner
@@ -145,7 +145,7 @@ def _row(m: Market, i: int, n: int, side: int, depth: int) -> int:
     for w in range(4 * DEPTH):
         row[6 + w] = m.book[0, i, w]
     m.clock[N_MBP] = k + 1
-    return k
+    return int(k)
 
 
 @inner
@@ -204,4 +204,4 @@ def finish(m: Market, i: int) -> int:
         return 0
     move = bid + ask - m.inst[i, MID2]
     m.inst[i, MID2] = bid + ask
-    return move
+    return int(move)

@@ -14,6 +14,7 @@ import databento_dbn as dbn
 import numpy as np
 import numpy.typing as npt
 import zstandard
+from databento_dbn.metadata import MappingInterval
 
 from pipeline.sample.instruments import PRODUCT, Instrument
 from pipeline.sample.schedule import utc_midnight
@@ -25,7 +26,7 @@ PARENT = f"{PRODUCT}.FUT"
 _LEVEL = 3
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Interval:
     """What the library reads as a mapping's interval: ``end_date`` is exclusive."""
 
@@ -34,12 +35,12 @@ class _Interval:
     symbol: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Mapping:
     """What the library reads as a symbol's mappings."""
 
     raw_symbol: str
-    intervals: list[_Interval]
+    intervals: Sequence[MappingInterval]
 
 
 class DbnFile:

@@ -25,7 +25,7 @@ from pipeline.sample.phases import (
     run_pre_open,
     seed_orders,
 )
-from pipeline.sample.reference import definitions, halt_of, halt_statuses, statuses
+from pipeline.sample.reference import Records, definitions, halt_of, halt_statuses, statuses
 from pipeline.sample.schedule import (
     FIRST_SESSION,
     Kind,
@@ -56,6 +56,8 @@ _T: Final = ord("T")
 _TRADE_HEAD: Final = 12  # length 48 / 4, rtype 0 (MBP_0)
 _FIRST_ORDER_ID: Final = 6_413_000_000_000
 _STATUS_DELAY: Final = 7_000_000
+_MOST_PRE_OPEN: Final = 4_000
+"""Records of a pre-open segment: the auction is one event and must stay one of some thousands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,7 @@ class _Writer:
         trades[:, 0] = trades[:, 0] & ~0xFFFF | _TRADE_HEAD
         self._open["trades"].write(trades)
 
-    def write_status(self, records: Sequence[np.ndarray]) -> None:  # type: ignore[type-arg]
+    def write_status(self, records: Sequence[Records]) -> None:
         for one in records:
             self._open["status"].write(one)
 
@@ -188,12 +190,14 @@ class _Simulation:
         self.writer.write(self.market.mbo[: clock[N_MBO]], self.market.mbp[: clock[N_MBP]])
         clock[N_MBO] = clock[N_MBP] = 0
 
-    def step(self, segment: Segment, quota: int) -> None:
-        """Run one segment; leaves what is left of ``quota`` in ``clock[QUOTA]``."""
+    def step(self, segment: Segment, quota: int) -> int:
+        """Run one segment; returns what it left (or, negative, overdrew) of its records."""
         market, clock = self.market, self.market.clock
         self.writer.turn_to(segment.day)
         clock[NOW] = max(int(clock[NOW]), segment.begin)
-        clock[QUOTA] = quota
+        most = _MOST_PRE_OPEN if segment.kind in (Kind.PRE_OPEN, Kind.NO_CANCEL) else quota
+        clock[QUOTA] = min(quota, most)
+        kept = quota - int(clock[QUOTA])
         self.writer.write_status(statuses(segment, self.instruments, _STATUS_DELAY))
         match segment.kind:
             case Kind.START:
@@ -219,6 +223,7 @@ class _Simulation:
                     close(market, i, segment.begin)
                     self.flush()
         self.flush()
+        return kept + (int(clock[QUOTA]) if segment.weight else quota - kept)
 
     def _start(self, begin: int) -> None:
         market = self.market
@@ -311,14 +316,12 @@ def _write(
         carry = 0
         for one in steps:
             quota = round(options.records * one.weight / weight)
-            simulation.step(one, quota + carry)
-            # What a segment could not make, or made too many, the next one evens out.
-            carry = int(simulation.market.clock[QUOTA]) if one.weight else carry
+            carry = simulation.step(one, quota + carry)
         if progress is not None:
             progress(f"session {session}: {simulation.writer.written:,} MBO records so far")
     simulation.writer.close()
     days = simulation.writer.days
-    facts = {
+    facts: dict[str, object] = {
         "simulated": True,
         "seed": options.seed,
         "null": options.null,

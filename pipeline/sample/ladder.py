@@ -9,7 +9,6 @@ from pipeline.sample.state import (
     BEST_BID,
     BUY,
     CAPACITY,
-    CLOCK_SIZE,
     COUNT,
     DEPTH,
     DIRTY,
@@ -49,13 +48,11 @@ from pipeline.units import UNDEF_PRICE
 _HIGH = 32
 _LOW_MASK = (1 << 32) - 1
 
-assert CLOCK_SIZE > USED
-
 
 @inline
 def price_of(inst: I64, i: int, place: int) -> int:
     """Price in 1e-9 of a place on an instrument's ladder."""
-    return (inst[i, BASE] + place) * inst[i, TICK]
+    return int((inst[i, BASE] + place) * inst[i, TICK])
 
 
 @inline
@@ -170,7 +167,7 @@ def new_order(m: Market, i: int, side: int, place: int, size: int, order_id: int
     order[TOUCH] = 0
     order[OWNER] = 1
     m.inst[i, N_ORDERS] += 1
-    return slot
+    return int(slot)
 
 
 @inner
@@ -224,7 +221,7 @@ def refresh(m: Market, i: int) -> None:
 @inline
 def shown(m: Market, i: int, side: int, k: int) -> int:
     """Published size of level ``k``."""
-    return (m.book[0, i, 4 * k + 2] >> (_HIGH * side)) & _LOW_MASK
+    return int((m.book[0, i, 4 * k + 2] >> (_HIGH * side)) & _LOW_MASK)
 
 
 @inner

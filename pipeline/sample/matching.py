@@ -43,7 +43,7 @@ from pipeline.sample.state import (
 @inner
 def next_id(clock: I64) -> int:
     clock[NEXT_ID] += 1
-    return clock[NEXT_ID]
+    return int(clock[NEXT_ID])
 
 
 @inner
@@ -56,7 +56,7 @@ def touch_order(m: Market, slot: int) -> int:
         m.touched[n, T_REFILLED] = 0
         m.orders[slot, TOUCH] = n + 1
         m.clock[N_TOUCHED] = n + 1
-    return m.orders[slot, TOUCH] - 1
+    return int(m.orders[slot, TOUCH] - 1)
 
 
 @inner

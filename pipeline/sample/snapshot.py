@@ -42,7 +42,8 @@ def live_orders(market: Market, i: int) -> I64:
     """Resting orders of an instrument in time priority: rows of ``orders``."""
     rows = market.orders[: market.clock[USED]]
     rows = rows[(rows[:, OWNER] == 1) & (rows[:, INST] == i)]
-    return rows[np.argsort(rows[:, RANK], kind="stable")]
+    in_order: I64 = rows[np.argsort(rows[:, RANK], kind="stable")]
+    return in_order
 
 
 def book_records(

@@ -95,7 +95,7 @@ def pressure(m: Market, i: int) -> float:
         lean += lead * min(max(gap, -8.0), 8.0)
     elif lead < 0.0:  # a spread is drawn to its centre
         lean += lead * (0.5 * m.inst[i, MID2] - CENTRE)
-    return min(max(lean, -2.5), 2.5)
+    return float(min(max(lean, -2.5), 2.5))
 
 
 @inner
