@@ -332,7 +332,9 @@ class Future(State):
         self.parts.append((as_exact(series), here, view.t, segment))
 
     def close(self) -> None:
-        """The session is complete: index it."""
+        """The session is complete: index it.  It may have had no event at all."""
+        none = np.empty(0, np.int64)
+        self.parts = self.parts or [(none, none.astype(bool), none, none)]
         values, here, self.ts, self.segment = (
             np.concatenate([part[i] for part in self.parts]) for i in range(4)
         )
