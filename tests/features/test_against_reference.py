@@ -1,0 +1,151 @@
+"""Every column against the slow reference, at every clock, on markets with everything in them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from functools import cache
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from features.engine import compute
+from features.events import Tables
+from features.registry import FEATURES, LABELS, Column, Family
+from tests.features.worlds import FAST, SLOW, make_world
+from tests.reference import features as reference
+
+SHORT_ROWS = ("n3", "n7")
+"""Off the grid, but such as a small market fills."""
+
+
+def chosen(family: Family) -> list[Column]:
+    """Columns that use every value of every parameter at least once."""
+    names = list(family.params)
+    values = [list(family.params[name].values) for name in names]
+    for options in values:
+        if any(str(v).startswith("n") and str(v)[1:].isdigit() for v in options):
+            options[:] = [v for v in options if v not in ("n200", "n1000")] + list(SHORT_ROWS)
+    longest = max((len(v) for v in values), default=1)
+    picked = [
+        family.column({name: v[k % len(v)] for name, v in zip(names, values, strict=True)})
+        for k in range(longest)
+    ]
+    return list({column.name: column for column in picked}.values())
+
+
+@cache
+def world(seed: int, kind: str) -> tuple[Tables, reference.Session]:
+    tables = make_world(seed, 260, FAST if kind == "fast" else SLOW)
+    assert tables.flow is not None
+    assert tables.trades is not None
+    session = reference.prepare(tables.context, tables.book, tables.flow, tables.trades)
+    return tables, session
+
+
+def same(ours: object, theirs: object, dtype: pl.DataType) -> bool:
+    if ours is None or theirs is None:
+        return ours is theirs
+    if not dtype.is_float():
+        return ours == theirs
+    tolerance = 2e-6 if dtype == pl.Float32() else 1e-9
+    return math.isclose(ours, theirs, rel_tol=tolerance, abs_tol=tolerance)  # type: ignore[arg-type]
+
+
+def check(family: Family, seed: int, kind: str, clock: str) -> set[str]:
+    """Compare; returns the columns that had a value at some decision point."""
+    tables, session = world(seed, kind)
+    columns = chosen(family)
+    frame = pl.concat(list(compute(tables, columns, clock)))
+    points = reference.decisions(session, clock)
+    assert frame["ts"].cast(pl.Int64).to_list() == [t for _, t in points]
+    assert frame["event"].to_list() == [session.rows[i]["event"] for i, _ in points]
+    function = reference.FEATURES[family.name]
+    for column in columns:
+        values = frame[column.name]
+        assert values.dtype == family.dtype
+        for (i, t), ours in zip(points, values, strict=True):
+            theirs = function(session, i, t, **column.arguments)
+            assert same(ours, theirs, family.dtype), (column.name, i, t, ours, theirs)
+    return {column.name for column in columns if frame[column.name].null_count() < frame.height}
+
+
+@pytest.mark.parametrize("family", FEATURES.families(), ids=lambda f: f.name)
+def test_every_feature_equals_the_reference(family: Family) -> None:
+    assert family.name in reference.FEATURES, f"{family.name} has no reference implementation"
+    valued = check(family, seed=1, kind="fast", clock="event")
+    valued |= check(family, seed=2, kind="slow", clock="event")
+    valued |= check(family, seed=3, kind="fast", clock="grid:1s")
+    valued |= check(family, seed=4, kind="slow", clock="touch")
+    never = {column.name for column in chosen(family)} - valued
+    assert not never, f"never anything but null, so nothing was compared: {sorted(never)}"
+
+
+def test_the_markets_have_everything_in_them() -> None:
+    """Ties, segments, empty, locked and crossed rows: or the comparison would show little."""
+    for seed, kind in ((1, "fast"), (2, "slow"), (3, "fast"), (4, "slow")):
+        session = world(seed, kind)[1]
+        states = {row["state"] for row in session.rows}
+        assert states == {"normal", "one_sided", "locked", "crossed"}
+        assert session.rows[-1]["segment"] >= 2
+        times = [row["ts"] for row in session.rows]
+        assert len(set(times)) < len(times)
+
+
+@settings(max_examples=6, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    kind=st.sampled_from(["fast", "slow"]),
+    name=st.sampled_from(["ofi", "zscore", "vwap_z", "momentum", "since_mid_move", "ema_gap"]),
+)
+def test_features_equal_the_reference_on_any_market(seed: int, kind: str, name: str) -> None:
+    family = next(f for f in FEATURES.families() if f.name == name)
+    check(family, seed, kind, "event")
+
+
+@pytest.mark.parametrize("family", LABELS.families(), ids=lambda f: f.name)
+@pytest.mark.parametrize("clock", ["event", "grid"])
+def test_every_label_equals_the_reference(family: Family, clock: str) -> None:
+    function = reference.LABELS[family.name]
+    columns = [*family.grid(), *(c for c in map(family.match, ("y_return_n3",)) if c)]
+    for seed, kind in ((5, "fast"), (6, "slow")):
+        tables, session = world(seed, kind)
+        at = clock if clock == "event" else {"fast": "grid:1s", "slow": "grid:60s"}[kind]
+        frame = pl.concat(list(compute(tables, columns, at)))
+        points = reference.decisions(session, at)
+        assert len(points) == frame.height
+        ends: list[list[int]] = [[] for _ in points]
+        for column in columns:
+            for k, ((i, t), ours) in enumerate(zip(points, frame[column.name], strict=True)):
+                theirs, end = function(session, i, t, **column.arguments)
+                assert same(ours, theirs, family.dtype), (column.name, i, t, ours, theirs)
+                ends[k] += [end] if end is not None else []
+        known = frame["t_end"].cast(pl.Int64).to_list()
+        assert known == [max(e) if e else None for e in ends]
+
+
+def test_long_row_windows() -> None:
+    names = ["ofi_n200", "ofi_n1000", "zscore_n1000", "return_n1000", "trade_imbalance_n200"]
+    tables = make_world(11, 4000, FAST)
+    assert tables.flow is not None
+    assert tables.trades is not None
+    tables = Tables(
+        tables.context,
+        tables.book.with_columns(pl.lit(value=True).alias("valid")),
+        tables.flow,
+        tables.trades,
+    )
+    session = reference.prepare(tables.context, tables.book, tables.flow, tables.trades)
+    columns = FEATURES.resolve(names)
+    frame = pl.concat(list(compute(tables, columns)))
+    counts = {}
+    for column in columns:
+        function = reference.FEATURES[column.family.name]
+        for i in itertools.chain(range(990, 1040, 7), range(1500, frame.height, 400)):
+            t = session.rows[i]["ts"]
+            theirs = function(session, i, t, **column.arguments)
+            assert same(frame[column.name][i], theirs, column.family.dtype), (column.name, i)
+            counts[column.name] = counts.get(column.name, 0) + (theirs is not None)
+    assert all(counts.values())

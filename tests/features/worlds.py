@@ -1,0 +1,208 @@
+"""Small random markets in the shape of the lake's tables, with everything that goes wrong."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+
+import numpy as np
+import polars as pl
+
+from features.events import Context, Tables
+from pipeline.tables import FLOW_KINDS, SIDES, ZONES, flow_column
+from pipeline.units import NS_PER_DAY, NS_PER_MS, NS_PER_S
+
+TICK = 250_000_000
+MIDNIGHT = 1_741_132_800 * NS_PER_S  # 2025-03-05, in the middle of the session
+DEPTH = 10
+
+FAST = (0, 0, NS_PER_MS, 40 * NS_PER_MS, 300 * NS_PER_MS, NS_PER_S, 4 * NS_PER_S)
+SLOW = (0, NS_PER_S, 7 * NS_PER_S, 60 * NS_PER_S, 200 * NS_PER_S)
+
+FLOW_COLUMNS = tuple(
+    flow_column(side, zone, kind, measure)
+    for side in SIDES
+    for zone in ZONES
+    for kind in FLOW_KINDS
+    for measure in ("ct", "sz")
+)
+
+
+def make_world(
+    seed: int, rows: int = 160, gaps: tuple[int, ...] = FAST, *, level: int = 20_000
+) -> Tables:
+    """A session of two stretches of trading hours over midnight, pre-open and all.
+
+    Ties, empty sides, locked and crossed rows, missing deep levels, invalid rows, a change of
+    the instrument id, a snapshot at midnight (same touch or another), times going back.
+    """
+    rng = np.random.default_rng(seed)
+    ts = np.cumsum(rng.choice(gaps, rows)).astype(np.int64)
+    # Midnight falls on a row a third into the day; hours begin a little after the first row.
+    ts += MIDNIGHT - ts[rows // 3]
+    ts[rows // 3 + 1 :] += 1
+    span = ts[-1] - ts[0]
+    hours = (
+        (int(ts[3]), int(ts[0] + span * 6 // 10)),
+        (int(ts[0] + span * 7 // 10), int(ts[-1] - span // 50)),
+    )
+    received = ts.copy()
+    back = rng.random(rows) < 0.02
+    back[rows // 3] = False
+    received[back] -= NS_PER_MS
+    book = _book(rng, rows, level)
+    event = np.cumsum(rng.integers(1, 4, rows))
+    book = book.with_columns(
+        pl.Series("event", event),
+        pl.Series("ts_recv", received).cast(pl.Datetime("ns", "UTC")),
+        pl.Series("valid", rng.random(rows) > 0.015),
+        pl.Series("instrument_id", np.where(np.arange(rows) < rows * 9 // 10, 1, 2)).cast(
+            pl.UInt32
+        ),
+        pl.lit(1, pl.UInt16).alias("publisher_id"),
+    )
+    if rng.random() < 0.5:  # the snapshot shows what stood before it
+        touch = [c for c in book.columns if c[4:7] in ("px_", "sz_", "ct_")] + ["state"]
+        at = rows // 3
+        order = np.arange(rows)
+        order[at] = at - 1
+        book = book.with_columns(book.select(touch)[order].get_columns())
+    flow = pl.DataFrame(
+        {name: rng.choice([0, 0, 0, 1, 2, 9], rows).astype(np.uint32) for name in FLOW_COLUMNS}
+    )
+    context = Context(
+        dataset="GLBX.MDP3",
+        symbol="ESH5",
+        session=date(2025, 3, 5),
+        tick=TICK,
+        segments=hours,
+        rth=(int(ts[rows // 2]), int(ts[rows * 4 // 5])),
+        local_offset=-6 * 3600 * NS_PER_S,
+        expiration=MIDNIGHT + 16 * NS_PER_DAY,
+        business_days_left=12,
+        depth=DEPTH,
+    )
+    return Tables(context, book, flow, _trades(rng, book, level))
+
+
+def _book(rng: np.random.Generator, rows: int, level: int) -> pl.DataFrame:
+    state = rng.choice(
+        ["normal", "one_sided", "locked", "crossed"], rows, p=[0.86, 0.06, 0.03, 0.05]
+    )
+    state[:3] = "crossed"
+    mid = level + np.cumsum(rng.choice([-1, 0, 0, 0, 1], rows))
+    spread = rng.choice([1, 1, 1, 2, 3], rows)
+    spread = np.where(state == "locked", 0, np.where(state == "crossed", -2, spread))
+    deep = rng.integers(1, DEPTH + 1, (2, rows))
+    empty = rng.integers(0, 3, rows)  # which side of a one-sided book is empty; 2: both
+    columns: dict[str, pl.Series] = {}
+    for s, (side, sign) in enumerate((("bid", -1), ("ask", 1))):
+        gone = (state == "one_sided") & ((empty == s) | (empty == 2))
+        best = mid if side == "bid" else mid + spread
+        distance = np.zeros(rows, dtype=np.int64)
+        for i in range(DEPTH):
+            there = (deep[s] > i) & ~gone
+            price = (best + sign * distance) * TICK
+            size = np.where(there, rng.integers(1, 40, rows), 0)
+            count = np.minimum(size, rng.integers(1, 9, rows))
+            name = f"_{i:02d}"
+            columns[f"{side}_px{name}"] = pl.select(
+                pl.when(pl.Series(there)).then(pl.Series(price))
+            ).to_series()
+            columns[f"{side}_sz{name}"] = pl.Series(size).cast(pl.UInt32)
+            columns[f"{side}_ct{name}"] = pl.Series(count).cast(pl.UInt32)
+            distance = distance + rng.integers(1, 3, rows)
+    frame = pl.DataFrame(columns).with_columns(pl.Series("state", state))
+    # Often nothing but a size changes: let the touch stand still for a while.
+    still = np.flatnonzero(rng.random(rows) < 0.3)
+    order = np.arange(rows)
+    order[still[still > 0]] -= 1
+    return frame[order]
+
+
+def _trades(rng: np.random.Generator, book: pl.DataFrame, level: int) -> pl.DataFrame:
+    prints = []
+    for event in book["event"]:
+        for _ in range(int(rng.choice([0, 0, 0, 1, 1, 2, 3]))):
+            price = (level + int(rng.integers(-5, 6))) * TICK
+            size, side = int(rng.integers(1, 12)), str(rng.choice(["A", "B", "B", "N"]))
+            prints.append((event, price, size, side))
+    schema = {"event": pl.Int64, "price": pl.Int64, "size": pl.UInt32, "side": pl.String}
+    return pl.DataFrame(prints, schema=schema, orient="row")
+
+
+def cut(world: Tables, rows: int) -> Tables:
+    """The world as it was after its first rows."""
+    last = int(world.book["event"][rows - 1])
+    assert world.flow is not None
+    assert world.trades is not None
+    return replace(
+        world,
+        book=world.book.head(rows),
+        flow=world.flow.head(rows),
+        trades=world.trades.filter(pl.col("event") <= last),
+    )
+
+
+def scramble(world: Tables, rows: int, seed: int) -> Tables:
+    """The same first rows, then another future: other books, flow and prints, later times."""
+    other = make_world(seed, world.book.height)
+    assert world.flow is not None
+    assert other.flow is not None
+    assert world.trades is not None
+    assert other.trades is not None
+    last = int(world.book["event"][rows - 1])
+    n = world.book.height - rows
+    times = world.book["ts_recv"]
+    tail = other.book.tail(n).with_columns(
+        times.tail(n) + pl.duration(milliseconds=seed % 700),
+        world.book["event"].tail(n),
+    )
+    prints = other.trades.with_columns((pl.col("event") + last).alias("event"))
+    known = set(world.book["event"].tail(n))
+    prints = prints.filter(pl.col("event").is_in(list(known)))
+    return replace(
+        world,
+        book=pl.concat([world.book.head(rows), tail.select(world.book.columns)]),
+        flow=pl.concat([world.flow.head(rows), other.flow.tail(n)]),
+        trades=pl.concat([world.trades.filter(pl.col("event") <= last), prints]),
+    )
+
+
+def mirrored(world: Tables) -> Tables:
+    """The same market seen from the other side: sides swapped, prices negated."""
+    assert world.flow is not None
+    assert world.trades is not None
+    swap = {"bid": "ask", "ask": "bid"}
+
+    def renamed(frame: pl.DataFrame) -> pl.DataFrame:
+        names = {c: swap[c[:3]] + c[3:] for c in frame.columns if c[:3] in swap}
+        return frame.rename(names).select(frame.columns)
+
+    book = renamed(world.book)
+    book = book.with_columns(-pl.col(c) for c in book.columns if "_px_" in c)
+    side = pl.col("side").replace({"A": "B", "B": "A"})
+    trades = world.trades.with_columns(-pl.col("price"), side)
+    return replace(world, book=book, flow=renamed(world.flow), trades=trades)
+
+
+def scaled(world: Tables, factor: int) -> Tables:
+    """All sizes multiplied, counts as they were."""
+    assert world.flow is not None
+    assert world.trades is not None
+    book = world.book.with_columns(
+        pl.col(c) * pl.lit(factor, pl.UInt32) for c in world.book.columns if "_sz_" in c
+    )
+    flow = world.flow.with_columns(
+        pl.col(c) * pl.lit(factor, pl.UInt32) for c in world.flow.columns if c.endswith("_sz")
+    )
+    trades = world.trades.with_columns(pl.col("size") * pl.lit(factor, pl.UInt32))
+    return replace(world, book=book, flow=flow, trades=trades)
+
+
+def shifted(world: Tables, ticks: int) -> Tables:
+    """All prices higher by some ticks."""
+    assert world.trades is not None
+    up = ticks * TICK
+    book = world.book.with_columns(pl.col(c) + up for c in world.book.columns if "_px_" in c)
+    return replace(world, book=book, trades=world.trades.with_columns(pl.col("price") + up))
