@@ -277,8 +277,8 @@ def run_reference(tape, decisions, options, session, flatten):
     )
     simulator.clock = -(2**62)
     for ts_recv, ts_event, order, price, size, flags, action, side in tape.rows:
-        price = None if price == UNDEF_PRICE else price
-        record = Record(ts_recv, ts_event, order, price, size, flags, chr(action), chr(side))
+        known = None if price == UNDEF_PRICE else price
+        record = Record(ts_recv, ts_event, order, known, size, flags, chr(action), chr(side))
         simulator.feed(record)
     simulator.run_until(max(session.close_ns, simulator.clock + 1))
     orders = [

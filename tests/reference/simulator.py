@@ -306,7 +306,8 @@ class Simulator:
 
     def prints_alone(self):
         if not self.saw_fill and self.allowed:
-            for price, size, aggressor in self.prints:
+            for price, printed, aggressor in self.prints:
+                size = printed
                 for own in self.ranked("B" if aggressor == "A" else "A"):
                     if size == 0 or not (self.better(own, price) or own.price == price):
                         break
@@ -472,7 +473,7 @@ class Simulator:
 
     def run_until(self, before):
         while (first := self.due()) is not None and first[0] < before:
-            time, cls, rank, seq, what = first
+            time, cls, _, seq, what = first
             if what[0] == "timetable":
                 self.timetable.pop(0)
                 self.clock = max(self.clock, time)
