@@ -52,35 +52,36 @@ def _zone(cursor: I64, side: Scalar, price: Scalar) -> Scalar:
 
 
 @inline
-def _count(rows: Rows, row: Scalar, at: Scalar, kind: Scalar, size: Scalar) -> None:
+def _count(run: Run, at: Scalar, kind: Scalar, size: Scalar) -> None:
     """Add one order of a size to a kind of flow; nothing where the size is zero."""
     if size > 0:
-        column = at + 2 * kind
-        rows.flow[column, row] += np.uint32(1)
-        total = np.int64(rows.flow[column + 1, row]) + size
-        rows.flow[column + 1, row] = min(total, LARGEST)
+        row, column = run.cursor[tape.TILE_ROW], at + 2 * kind
+        run.flow_used[column >> 1] = 1
+        run.tile_flow[row, column] += np.uint32(1)
+        total = np.int64(run.tile_flow[row, column + 1]) + size
+        run.tile_flow[row, column + 1] = min(total, LARGEST)
 
 
 @inline
-def enter_flow(cursor: I64, rows: Rows, change: ob.Change) -> None:
+def enter_flow(run: Run, change: ob.Change) -> None:
     """Enter a change of the book into the flow of the row that comes next."""
-    effect, row = change.effect, cursor[tape.N_ROWS]
+    cursor, effect = run.cursor, change.effect
     if effect >= ob.REPLACED and effect != ob.ADDED_BY_MODIFY:
         side = change.old_side
         at = (side * 3 + _zone(cursor, side, change.old_price)) * tape.ZONE_FLOWS
-        _count(rows, row, at, tape.K_FILL, change.filled)
+        _count(run, at, tape.K_FILL, change.filled)
         if effect == ob.KEPT:
-            _count(rows, row, at, tape.K_KEEP, change.old_size - change.new_size - change.filled)
+            _count(run, at, tape.K_KEEP, change.old_size - change.new_size - change.filled)
         elif effect == ob.REDUCED:
-            _count(rows, row, at, tape.K_CANCEL, change.old_size - change.new_size - change.filled)
+            _count(run, at, tape.K_CANCEL, change.old_size - change.new_size - change.filled)
         elif effect == ob.MOVED:
-            _count(rows, row, at, tape.K_LOSE, change.old_size - change.filled)
+            _count(run, at, tape.K_LOSE, change.old_size - change.filled)
         else:
-            _count(rows, row, at, tape.K_CANCEL, change.old_size - change.filled)
+            _count(run, at, tape.K_CANCEL, change.old_size - change.filled)
     if effect <= ob.ADDED_BY_MODIFY or effect == ob.MOVED:
         side = change.new_side
         at = (side * 3 + _zone(cursor, side, change.new_price)) * tape.ZONE_FLOWS
-        _count(rows, row, at, tape.K_JOIN if effect == ob.MOVED else tape.K_ADD, change.new_size)
+        _count(run, at, tape.K_JOIN if effect == ob.MOVED else tape.K_ADD, change.new_size)
 
 
 # --- rows --------------------------------------------------------------------------------------
@@ -90,22 +91,20 @@ def enter_flow(cursor: I64, rows: Rows, change: ob.Change) -> None:
 def reread(book: Book, top: I64, side: Scalar) -> Scalar:
     """Bring the remembered top levels of a side up to date; true where any differed."""
     count = book.meta[ob.N_SIDE + side]
-    changed = False
-    for level in range(top.shape[1]):
+    changed = np.int64(0)
+    for level in range(top.shape[1] >> 1):
         price, size, orders = np.int64(tape.NULL), np.int64(0), np.int64(0)
         if level < count:
             slot = book.ladder[side, count - 1 - level, 1]
             price = book.levels[slot, ob.PRICE]
             size = book.levels[slot, ob.TOTAL]
             orders = book.levels[slot, ob.COUNT]
-        if top[side, level, 0] != price or top[side, level, 1] != size:
-            changed = True
-        if top[side, level, 2] != orders:
-            changed = True
-        top[side, level, 0] = price
-        top[side, level, 1] = size
-        top[side, level, 2] = orders
-    return changed
+        at = 2 * level + side
+        changed |= (top[0, at] ^ price) | (top[1, at] ^ size) | (top[2, at] ^ orders)
+        top[0, at] = price
+        top[1, at] = size
+        top[2, at] = orders
+    return changed != 0
 
 
 @kernel
@@ -126,14 +125,44 @@ def write_row(run: Run, rows: Rows, ts_recv: Scalar) -> None:
     rows.sequence[row] = cursor[tape.SEQUENCE]
     rows.valid[row] = cursor[tape.VALID]
     rows.state[row] = cursor[tape.STATE]
-    for level in range(top.shape[1]):
-        for side in range(2):
-            column = 2 * level + side
-            rows.price[column, row] = top[side, level, 0]
-            rows.size[column, row] = min(top[side, level, 1], LARGEST)
-            rows.orders[column, row] = top[side, level, 2]
+    at = cursor[tape.TILE_ROW]
+    for column in range(top.shape[1]):
+        run.tile_price[at, column] = top[0, column]
+        run.tile_size[at, column] = min(top[1, column], LARGEST)
+        run.tile_orders[at, column] = top[2, column]
     cursor[tape.N_ROWS] = row + 1
+    cursor[tape.TILE_ROW] = at + 1
     run.counters[tape.Q_ROWS] += 1
+    if at + 1 == tape.TILE:
+        flush_tile(run, rows)
+
+
+@kernel
+def flush_tile(run: Run, rows: Rows) -> None:
+    """Turn the rows of the tile into columns; the flow since the last row stays."""
+    cursor = run.cursor
+    n = cursor[tape.TILE_ROW]
+    first = cursor[tape.N_ROWS] - n
+    for column in range(run.top.shape[1]):
+        for i in range(n):
+            rows.price[column, first + i] = run.tile_price[i, column]
+        for i in range(n):
+            rows.size[column, first + i] = run.tile_size[i, column]
+        for i in range(n):
+            rows.orders[column, first + i] = run.tile_orders[i, column]
+    for pair in range(run.flow_used.shape[0]):
+        if run.flow_used[pair] != 0:
+            used = np.int64(0)
+            for column in range(2 * pair, 2 * pair + 2):
+                for i in range(n):
+                    rows.flow[column, first + i] = run.tile_flow[i, column]
+                rest = run.tile_flow[n, column] if n < tape.TILE else np.uint32(0)
+                for i in range(min(n + 1, tape.TILE)):
+                    run.tile_flow[i, column] = 0
+                run.tile_flow[0, column] = rest
+                used |= np.int64(rest)
+            run.flow_used[pair] = used != 0
+    cursor[tape.TILE_ROW] = 0
 
 
 @inline
@@ -155,3 +184,4 @@ def grid_row(book: Book, run: Run, rows: Rows, until: Scalar) -> None:
 def flush_grid(book: Book, run: Run, rows: Rows) -> None:
     """The last grid row of a day, due after its last event."""
     grid_row(book, run, rows, run.cursor[tape.GRID_NEXT])
+    flush_tile(run, rows)

@@ -84,14 +84,16 @@ class OneBook:
     instrument: int
     book: Book
     run: Run
-    flow: npt.NDArray[np.uint32] = field(
-        default_factory=lambda: np.zeros(tape.FLOW_COLUMNS, np.uint32)
-    )
-    """Flow since the last row."""
     pending: list[Records] = field(default_factory=list)
     """Records of the event that has not ended."""
     last_seen: int = -1
     """Position of the last record, to tell which instrument of a publisher came last."""
+
+    @property
+    def flow(self) -> npt.NDArray[np.uint32]:
+        """Flow since the last row, by column; between calls of the kernel."""
+        row: npt.NDArray[np.uint32] = self.run.tile_flow[0]
+        return row
 
     def ends_in(self, records: Records) -> npt.NDArray[np.int64]:
         """Event ends as indices into pending + records, without joining them."""
@@ -228,14 +230,12 @@ class BookEngine:
         wanted = self.options.materialise != "none"
         rows = tape.new_rows(self.options.levels, len(ends) if wanted else 0)
         prints = tape.new_prints(int((records.action == ord("T")).sum()) if wanted else 0)
-        rows.flow[:, 0] = one.flow
         run_kernel(one, records, numbers, rows, prints)
         return self._batch(one, rows, prints)
 
     def _batch(self, one: OneBook, rows: Rows, prints: Prints) -> Batch:
         cursor = one.run.cursor
         n, trades = int(cursor[tape.N_ROWS]), int(cursor[tape.N_PRINTS])
-        one.flow = rows.flow[:, n].copy()
         cursor[tape.N_ROWS] = cursor[tape.N_PRINTS] = cursor[tape.AT_EVENT] = 0
         cursor[tape.FIRST_PRINT] = 0
         key = (one.publisher, one.instrument)
@@ -254,7 +254,6 @@ class BookEngine:
         batches, self._held = self._held, []
         for one in self.books.values():
             rows = tape.new_rows(self.options.levels, 1)
-            rows.flow[:, 0] = one.flow
             flush_grid(one.book, one.run, rows)
             batches.append(self._batch(one, rows, tape.new_prints(0)))
         return merge(batches) if batches else None

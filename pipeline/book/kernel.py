@@ -19,6 +19,7 @@ from pipeline.book.emit import (
     TENTH_LEVEL,
     advance,
     enter_flow,
+    flush_tile,
     grid_row,
     key_at,
     reread,
@@ -174,7 +175,7 @@ def _fill(book: Book, run: Run, records: Records, i: Scalar) -> None:
 @inline
 def _mark(book: Book, run: Run, change: ob.Change) -> None:
     """Mark the sides whose top levels a change may have touched."""
-    cursor, last = run.cursor, run.top.shape[1] - 1
+    cursor, last = run.cursor, (run.top.shape[1] >> 1) - 1
     if change.old_side != ob.NO_SIDE:
         side = change.old_side
         if ob.key_of(side, change.old_price) >= key_at(book, side, last):
@@ -223,7 +224,7 @@ def _tally(run: Run, change: ob.Change, action: Scalar, flags: Scalar) -> None:
 
 
 @inline
-def _record(book: Book, run: Run, records: Records, rows: Rows, prints: Prints, i: Scalar) -> None:
+def _record(book: Book, run: Run, records: Records, prints: Prints, i: Scalar) -> None:
     """One record: clocks, counters, the book, flow, prints."""
     cursor, counters = run.cursor, run.counters
     flags, action = np.int64(records.flags[i]), np.int64(records.action[i])
@@ -276,7 +277,7 @@ def _record(book: Book, run: Run, records: Records, rows: Rows, prints: Prints, 
         if cursor[tape.MODE] != tape.NO_ROWS and ob.ADDED <= change.effect <= ob.MOVED:
             _mark(book, run, change)
             if flags & F_SNAPSHOT == 0:
-                enter_flow(cursor, rows, change)
+                enter_flow(run, change)
 
 
 @kernel
@@ -296,7 +297,7 @@ def process(
         Event keys of the event ends in ``records``, in order.
     rows, prints
         Columns to fill from ``cursor[N_ROWS]`` and ``cursor[N_PRINTS]`` on; room for as many rows
-        as event ends (and the pending flow), and as many prints as T records.
+        as event ends, and as many prints as T records.
     start
         Index of the first record to apply.
 
@@ -320,10 +321,11 @@ def process(
         if not ends:
             if cursor[tape.OPEN] == 0:
                 _begin(book, run, rows, records, i)
-            _record(book, run, records, rows, prints, i)
+            _record(book, run, records, prints, i)
             i += 1
             if records.flags[i - 1] & F_LAST == 0:
                 continue
         _end(book, run, rows, prints, numbers[cursor[tape.AT_EVENT]])
         cursor[tape.AT_EVENT] += 1
+    flush_tile(run, rows)
     return i

@@ -255,6 +255,7 @@ def _one_book(item: dict[str, Any], orders: pa.Table, options: BookOptions, rule
     one = OneBook(*key, book, run, last_seen=item.get("last_seen", -1))
     for column, number in item["flow"].items():
         one.flow[int(column)] = number
+        run.flow_used[int(column) // 2] = 1
     if item["pending"]:
         kinds = [column.dtype for column in no_records()]
         columns = zip(*item["pending"], strict=True)

@@ -31,6 +31,8 @@ NO_ROWS: Final = 2
 ZONE_FLOWS: Final = 12
 """Flow columns of a side and zone: six kinds, count and size each."""
 FLOW_COLUMNS: Final = 72
+TILE: Final = 32
+"""Rows that become columns together; all of them fit the nearest cache."""
 K_ADD, K_CANCEL, K_KEEP, K_LOSE, K_JOIN, K_FILL = range(6)
 """Flow kinds, in the order of ``tables.FLOW_KINDS``."""
 
@@ -53,7 +55,7 @@ CURSOR: Final = (
     "touch_bid", "touch_ask", "tenth_bid", "tenth_ask",
     "size_bid", "size_ask", "size_none", "fills_bid", "fills_ask", "fills_none",
     # places in the output, and in the numbers of this call's events
-    "rows", "prints", "event",
+    "rows", "prints", "event", "tile_row",
     # the grid: next time of a row, events since the last
     "grid_next", "grid_events",
     # true once anything but R and N has been seen (a snapshot after a clear is the start)
@@ -69,7 +71,7 @@ CURSOR: Final = (
     OPEN, TRADED, REBUILT, FIRST_PRINT, DIRTY, _DIRTY_ASK,
     TOUCH, _TOUCH_ASK, TENTH, _TENTH_ASK,
     SUM_SIZE, _SUM_ASK, _SUM_NONE, SUM_FILLS, _FILLS_ASK, _FILLS_NONE,
-    N_ROWS, N_PRINTS, AT_EVENT,
+    N_ROWS, N_PRINTS, AT_EVENT, TILE_ROW,
     GRID_NEXT, GRID_EVENTS,
     BEGUN,
 ) = range(len(CURSOR))  # fmt: skip
@@ -113,14 +115,25 @@ class Records(NamedTuple):
 class Run(NamedTuple):
     """What goes on from call to call, besides the book.
 
-    ``top`` int64[2, depth, 3] holds price, size and count of the levels as the last row showed
-    them; ``sequences`` int64[256] the last sequence of each channel, -1 none.
+    ``top`` int64[3, 2 * depth] holds price, size and count of the levels as the last row showed
+    them, at [.., 2 * level + side]; ``sequences`` int64[256] the last sequence of each channel,
+    -1 none.
+
+    The ``tile_*`` arrays are the last few rows, row by row: writing each value of a row to a
+    column of its own touches a page and a cache line a value, so rows become columns a tile at
+    a time.  ``tile_flow`` at row ``cursor[TILE_ROW]`` is the flow since the last row.
+    ``flow_used`` uint8[36]: which pairs of flow columns are not all zero in the tile.
     """
 
     cursor: I64
     counters: I64
     top: I64
     sequences: I64
+    tile_price: I64
+    tile_size: U32
+    tile_orders: U32
+    tile_flow: U32
+    flow_used: U8
 
 
 class Rows(NamedTuple):
@@ -169,9 +182,19 @@ def new_run(*, depth: int, mode: int, grid_step: int = 0, assume_after: int = -1
     cursor[TS_EVENT] = NULL
     cursor[AGGRESSOR] = 2
     cursor[STATE] = ONE_SIDED
-    top = np.zeros((2, depth, 3), np.int64)
-    top[:, :, 0] = NULL
-    return Run(cursor, np.zeros(len(COUNTERS), np.int64), top, np.full(256, -1, np.int64))
+    top = np.zeros((3, 2 * depth), np.int64)
+    top[0] = NULL
+    return Run(
+        cursor=cursor,
+        counters=np.zeros(len(COUNTERS), np.int64),
+        top=top,
+        sequences=np.full(256, -1, np.int64),
+        tile_price=np.zeros((TILE, 2 * depth), np.int64),
+        tile_size=np.zeros((TILE, 2 * depth), np.uint32),
+        tile_orders=np.zeros((TILE, 2 * depth), np.uint32),
+        tile_flow=np.zeros((TILE, FLOW_COLUMNS), np.uint32),
+        flow_used=np.zeros(FLOW_COLUMNS // 2, np.uint8),
+    )
 
 
 def _stride(rows: int, item: int) -> int:
@@ -181,8 +204,8 @@ def _stride(rows: int, item: int) -> int:
 
 
 def new_rows(depth: int, rows: int) -> Rows:
-    """Room for so many rows, and for the flow of the one that comes after them."""
-    wide, narrow = _stride(rows + 1, 8), _stride(rows + 1, 4)
+    """Room for so many rows."""
+    wide, narrow = _stride(rows, 8), _stride(rows, 4)
     return Rows(
         event=np.empty(wide, np.int64),
         ts_recv=np.empty(wide, np.int64),
