@@ -38,7 +38,8 @@ def chosen(family: Family) -> list[Column]:
 
 @cache
 def world(seed: int, kind: str) -> tuple[Tables, reference.Session]:
-    tables = make_world(seed, 260, FAST if kind == "fast" else SLOW)
+    gaps = FAST if kind == "fast" else SLOW
+    tables = make_world(seed, 260, gaps, invalid=0.0 if kind == "long" else 0.015)
     assert tables.flow is not None
     assert tables.trades is not None
     session = reference.prepare(tables.context, tables.book, tables.flow, tables.trades)
@@ -79,6 +80,7 @@ def test_every_feature_equals_the_reference(family: Family) -> None:
     valued |= check(family, seed=2, kind="slow", clock="event")
     valued |= check(family, seed=3, kind="fast", clock="grid:1s")
     valued |= check(family, seed=4, kind="slow", clock="touch")
+    valued |= check(family, seed=5, kind="long", clock="event")
     never = {column.name for column in chosen(family)} - valued
     assert not never, f"never anything but null, so nothing was compared: {sorted(never)}"
 

@@ -29,7 +29,12 @@ FLOW_COLUMNS = tuple(
 
 
 def make_world(
-    seed: int, rows: int = 160, gaps: tuple[int, ...] = FAST, *, level: int = 20_000
+    seed: int,
+    rows: int = 160,
+    gaps: tuple[int, ...] = FAST,
+    *,
+    level: int = 20_000,
+    invalid: float = 0.015,
 ) -> Tables:
     """A session of two stretches of trading hours over midnight, pre-open and all.
 
@@ -55,7 +60,7 @@ def make_world(
     book = book.with_columns(
         pl.Series("event", event),
         pl.Series("ts_recv", received).cast(pl.Datetime("ns", "UTC")),
-        pl.Series("valid", rng.random(rows) > 0.015),
+        pl.Series("valid", rng.random(rows) > invalid),
         pl.Series("instrument_id", np.where(np.arange(rows) < rows * 9 // 10, 1, 2)).cast(
             pl.UInt32
         ),
