@@ -63,6 +63,7 @@ class Simulator:
         self.o = options
         self.orders: dict[int, list] = {}  # id -> [side, price, size]
         self.queues: dict[tuple[str, int], list[int]] = {}
+        self.prices: dict[str, set[int]] = {"B": set(), "A": set()}
         self.printed: dict[int, int] = {}
         self.taken: dict[int, int] = {}
         self.own: list[Own] = []
@@ -108,7 +109,7 @@ class Simulator:
     # --- the book ---------------------------------------------------------------------------
 
     def best(self, side):
-        prices = [p for (s, p), ids in self.queues.items() if s == side and ids]
+        prices = self.prices[side]
         return (max(prices) if side == "B" else min(prices)) if prices else None
 
     def _remove(self, order):
@@ -116,10 +117,15 @@ class Simulator:
         self.queues[side, price].remove(order)
         if not self.queues[side, price]:
             del self.queues[side, price]
+            self.prices[side].discard(price)
+
+    def forget(self):
+        self.orders, self.queues, self.prices = {}, {}, {"B": set(), "A": set()}
 
     def _join(self, order, side, price, size):
         self.orders[order] = [side, price, size]
         self.queues.setdefault((side, price), []).append(order)
+        self.prices[side].add(price)
 
     def _no_longer_ahead(self, order):
         for own in self.live:
@@ -557,7 +563,7 @@ class Simulator:
         if snap and (self.snap_state == 0 or (self.snap_state == 2 and self.snap_ts != r.ts_recv)):
             self.snapshot_ahead = {o.number: set(o.ahead) for o in self.live}
             self.in_snapshot = r.ts_recv
-            self.orders, self.queues = {}, {}
+            self.forget()
             self.valid = True
         self.snap_state = (2 if r.flags & LAST else 1) if snap else 0
         self.snap_ts = r.ts_recv
@@ -579,7 +585,7 @@ class Simulator:
                     for own in self.ranked(side):
                         self.end(own, "cancelled", "book_cleared")
                 self.taken = {}
-            self.orders, self.queues = {}, {}
+            self.forget()
             self.valid = True
         elif r.action in "ACM":
             self.apply(r, not snap)
