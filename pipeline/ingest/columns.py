@@ -154,7 +154,7 @@ def _column(schema: str, spec: Spec) -> Column:
     if spec.kind in ("time", "record") or name == "sequence":
         encoding = "delta"
     elif name == "ts_in_delta":
-        encoding = "plain"
+        encoding = "split"
     nullable = spec.kind in ("time", "price", "char", "text") or spec.undefined is not None
     description = _DESCRIPTIONS.get(name, f"the vendor's `{name}` of {schema}")
     return Column(name, type_, unit, description, nullable, encoding)
