@@ -5,10 +5,12 @@
 ('cme_index', datetime.date(2023, 12, 26))
 
 A session claims everything from the last one's boundary (its pre-open, and the weekends and
-holidays before it) to its own.  Hours come from the user's ``[calendar.NAME]``, then from the
-vendor's status records (``calendar_status``), then from the shipped ``calendar.toml``.  A product
-none of them knows has UTC-day sessions of a calendar named ``unknown``: never somebody else's
-hours.  Times are nanoseconds since the epoch; daylight saving follows the time zone data.
+holidays before it) to its own.  Trading on a holiday until a halt belongs to the session of the
+next business day, which then has a part for the holiday and one of its own.  Hours come from the
+user's ``[calendar.NAME]``, then from the vendor's status records (``calendar_status``), then from
+the shipped ``calendar.toml``.  A product none of them knows has UTC-day sessions of a calendar
+named ``unknown``: never somebody else's hours.  Times are nanoseconds since the epoch; daylight
+saving follows the time zone data.
 """
 
 from __future__ import annotations
@@ -17,12 +19,12 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.calendar_rules import DAY, Hours, Rules, shipped_rules, user_rules, utc_days
+from pipeline.calendar_rules import Hours, Rules, shipped_rules, user_rules, utc_days
 from pipeline.units import NS_PER_DAY, NS_PER_S
 
 if TYPE_CHECKING:
@@ -48,7 +50,10 @@ class Session:
     preopen_ns: int
     """From here on the book may change before the open; the session's data begin here."""
     segments: tuple[Span, ...]
-    """When trading is possible: the session without its breaks."""
+    """When trading is possible: the session without its breaks and the halts of holidays."""
+    parts: tuple[Span, ...]
+    """From a pre-open to the close that follows it: first one for each holiday with trading until a
+    halt, last the session's own date.  A weekend may lie between two of them."""
     early_close: bool
     rth: Span | None
     """Regular trading hours (the cash market's, the pit's); None where there are none."""
@@ -128,10 +133,13 @@ class Calendar:
 
     def sessions_touching(self, dates: Iterable[date]) -> list[Session]:
         """Sessions any of whose UTC days (pre-open included) is among ``dates``, in order."""
-        wanted = set(dates)
-        near = {day + i * _ONE_DAY for day in wanted for i in range(-2, 4)}
-        found = (session for day in sorted(near) if (session := self.session(day)))
-        return [session for session in found if wanted.intersection(utc_dates(session))]
+        found: dict[date, Session] = {}
+        for day in set(dates):
+            midnight = (day.toordinal() - _EPOCH.toordinal()) * NS_PER_DAY
+            for session in self._around(midnight, midnight + NS_PER_DAY - 1):
+                if day in utc_dates(session):
+                    found[session.date] = session
+        return [found[day] for day in sorted(found)]
 
     def _around(self, first_ns: int, last_ns: int) -> list[Session]:
         """Sessions in order; the first may claim ``first_ns``, the last ends after ``last_ns``."""
@@ -180,10 +188,15 @@ def calendar_for(
 
 
 def utc_dates(session: Session) -> list[date]:
-    """UTC days that overlap a session, from its pre-open to its close."""
-    first = _utc_date(session.preopen_ns)
-    last = _utc_date(session.close_ns - 1)
-    return [first + i * _ONE_DAY for i in range((last - first).days + 1)]
+    """UTC days that overlap a session's parts, from pre-open to close: all with data of it.
+
+    A weekend between a holiday's part and the session's own is not among them.
+    """
+    found: set[date] = set()
+    for opens, closes in session.parts:
+        first, last = _utc_date(opens), _utc_date(closes - 1)
+        found.update(first + i * _ONE_DAY for i in range((last - first).days + 1))
+    return sorted(found)
 
 
 _FUTURE = re.compile(r"([A-Z0-9]{1,5})[FGHJKMNQUVXZ][0-9]{1,2}")
@@ -210,25 +223,41 @@ def product_of(symbol: str) -> str | None:
 def _build(rules: Rules, day: date) -> Session:
     """The session of a date on which there is trading."""
     hours = rules.hours_on(day)
-    opens, closes, preopen = hours.open, hours.close, hours.preopen
-    early = (rules.early_closes or {}).get(day)
-    if early is not None:
-        closes = min(closes, early)
+    own = _part(rules, day, (rules.early_closes or {}).get(day))
+    holidays = (_part(rules, holiday, rules.halts[holiday]) for holiday in rules.halted_before(day))
+    parts = [*(part for part in holidays if part.segments), own]
+    regular = _regular(rules, hours, day, own.open, own.close)
+    return Session(
+        date=day,
+        open_ns=_instant(rules, parts[0].day, parts[0].open),
+        close_ns=_instant(rules, day, own.close),
+        preopen_ns=_instant(rules, parts[0].day, parts[0].preopen),
+        segments=tuple(_span(rules, part.day, span) for part in parts for span in part.segments),
+        parts=tuple(_span(rules, part.day, (part.preopen, part.close)) for part in parts),
+        early_close=own.close < hours.close,
+        rth=regular and _span(rules, day, regular),
+        end_ns=_instant(rules, day, hours.boundary),
+    )
+
+
+class _Part(NamedTuple):
+    """Trading up to the close or halt of a date; times are minutes since its midnight."""
+
+    day: date
+    preopen: int
+    open: int
+    close: int
+    segments: list[Span]
+
+
+def _part(rules: Rules, day: date, early: int | None) -> _Part:
+    hours = rules.hours_on(day)
+    opens, preopen = hours.open, hours.preopen
+    closes = hours.close if early is None else min(hours.close, early)
     late = (rules.late_opens or {}).get(day)
     if late is not None:
         opens, preopen = late, late - (hours.open - hours.preopen)
-    segments = _segments(hours, opens, closes)
-    regular = _regular(rules, hours, day, opens, closes)
-    return Session(
-        date=day,
-        open_ns=_instant(rules, day, opens),
-        close_ns=_instant(rules, day, closes),
-        preopen_ns=_instant(rules, day, preopen),
-        segments=tuple((_instant(rules, day, a), _instant(rules, day, b)) for a, b in segments),
-        early_close=closes < hours.close,
-        rth=regular and (_instant(rules, day, regular[0]), _instant(rules, day, regular[1])),
-        end_ns=_instant(rules, day, hours.boundary),
-    )
+    return _Part(day, preopen, opens, closes, _segments(hours, opens, closes))
 
 
 def _segments(hours: Hours, opens: int, closes: int) -> list[Span]:
@@ -248,13 +277,21 @@ def _regular(rules: Rules, hours: Hours, day: date, opens: int, closes: int) -> 
     return span if span[0] < span[1] else None
 
 
+def _span(rules: Rules, day: date, minutes: Span) -> Span:
+    return _instant(rules, day, minutes[0]), _instant(rules, day, minutes[1])
+
+
 def _instant(rules: Rules, day: date, minutes: int) -> int:
     """Nanoseconds of a local wall-clock time; whole seconds, so nothing is rounded."""
-    days, minute = divmod(minutes, DAY)
-    local = datetime(day.year, day.month, day.day, minute // 60, minute % 60, tzinfo=rules.zone)
     # Days are added to the date, not to the instant: clocks may change in between.
-    moment = (local + days * _ONE_DAY).astimezone(UTC) - _EPOCH
-    return (moment.days * (NS_PER_DAY // NS_PER_S) + moment.seconds) * NS_PER_S
+    local = datetime(day.year, day.month, day.day) + timedelta(minutes=minutes)  # noqa: DTZ001
+    moment = local.replace(tzinfo=rules.zone).astimezone(UTC)
+    while moment.astimezone(rules.zone).replace(tzinfo=None) != local:
+        # In the hour that clocks skip: the first time that there is.
+        local += timedelta(minutes=1)
+        moment = local.replace(tzinfo=rules.zone).astimezone(UTC)
+    since = moment - _EPOCH
+    return (since.days * (NS_PER_DAY // NS_PER_S) + since.seconds) * NS_PER_S
 
 
 def _utc_date(ts_ns: int) -> date:

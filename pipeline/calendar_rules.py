@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import date
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
@@ -22,12 +22,14 @@ from pipeline.errors import RequestError
 DAY = 24 * 60
 """Minutes of a day."""
 
+_ONE_DAY = timedelta(days=1)
+
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 _HOURS = ("open", "close", "preopen", "boundary", "breaks", "regular")
 _KEYS = (
     *("dataset", "products", "zone", "weekdays", "known", "periods", *_HOURS),
-    *("holidays", "early_closes", "late_opens", "early_regular_closes", "no_regular"),
+    *("holidays", "halts", "early_closes", "late_opens", "early_regular_closes", "no_regular"),
 )
 
 
@@ -66,6 +68,8 @@ class Rules:
     known: tuple[date, date] = (date.min, date.max)
     """Dates whose holidays are known."""
     holidays: frozenset[date] = frozenset()
+    halts: Mapping[date, int] = field(default_factory=dict)
+    """Holidays with trading until a time, booked on the next business day."""
     early_closes: Mapping[date, int] | None = None
     late_opens: Mapping[date, int] | None = None
     early_regular_closes: Mapping[date, int] | None = None
@@ -78,7 +82,20 @@ class Rules:
         return self.hours
 
     def trades_on(self, day: date) -> bool:
-        return day.weekday() in self.weekdays and day not in self.holidays
+        """True if a session has this date."""
+        closed = day in self.holidays or day in self.halts
+        return day.weekday() in self.weekdays and not closed
+
+    def halted_before(self, day: date) -> list[date]:
+        """Holidays whose trading the session of ``day`` takes in: those since the last session."""
+        found: list[date] = []
+        first = min(self.halts, default=date.max)
+        day -= _ONE_DAY
+        while day >= first and not self.trades_on(day):
+            if day in self.halts and day not in self.holidays:
+                found.append(day)
+            day -= _ONE_DAY
+        return found[::-1]
 
     def covers(self, dataset: str, *names: str | None) -> bool:
         """True if the dataset and one of the names (product, symbol) match its patterns."""
@@ -161,11 +178,15 @@ def parse_rules(
         hours=hours,
         weekdays=reader.weekdays(table.get("weekdays", WEEKDAYS[:5])),
         holidays=reader.dates(table.get("holidays", []), "holidays"),
+        halts=reader.times(table, "halts", hours),
         early_closes=reader.times(table, "early_closes", hours),
         late_opens=reader.times(table, "late_opens", hours),
         early_regular_closes=reader.times(table, "early_regular_closes", hours),
         no_regular=reader.dates(table.get("no_regular", []), "no_regular"),
     )
+    for day in sorted(rules.halts.keys() & (rules.early_closes or {}).keys()):
+        what = f"is in halts and in early_closes of {reader.at}"
+        raise RequestError(f"{origin}: {day} {what}: its trading is booked on one date only")
     if "known" in table:
         first, last = reader.pair(table["known"], "known")
         rules = replace(rules, known=(reader.day(first, "known"), reader.day(last, "known")))

@@ -1,15 +1,25 @@
 """Trading hours as the vendor's status records tell them.
 
 They stand between the user's own calendar and the shipped one: delayed opens, halts and early
-closes that no table knew of.
+closes that no table knew of.  One line gives a symbol's final session:
+
+    session_with_status(calendar, session, paths)  # of vendor_status, on utc_dates(session)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from pipeline.calendar import I64, UNKNOWN, Calendar, Session, Span
+from pipeline.errors import InputError
+from pipeline.units import NS_PER_DAY
 
 STATUS_OPEN = frozenset({"trading"})
 STATUS_SHUT = frozenset(
@@ -25,8 +35,74 @@ _STATUS_NAMES = (
 )
 
 
+def session_with_status(
+    calendar: Calendar, session: Session, paths: Iterable[Path | str]
+) -> Session:
+    """The final session of a symbol: its schedule with what the vendor's status files say.
+
+    Parameters
+    ----------
+    paths
+        Parquet files of the symbol's ``vendor_status`` partitions of ``utc_dates(session)``, in
+        any order; those of days without a partition are left out, the schedule holds there.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read or is no ``vendor_status`` file.
+    """
+    if not _may_change(calendar):
+        return session
+    tables = [_read(Path(path)) for path in paths]
+    if not tables:
+        return session
+    rows = pa.concat_tables(tables)
+    known = pc.and_(pc.is_valid(rows["ts_recv"]), pc.is_valid(rows["action"]))
+    rows = rows.filter(known)
+    ts = rows["ts_recv"].cast(pa.int64()).to_numpy()
+    order = np.argsort(ts, kind="stable")  # the records of a file are in order already
+    rows = rows.take(order)
+    return with_status(
+        calendar, session, ts[order], rows["action"].to_pylist(), rows["is_trading"].to_pylist()
+    )
+
+
+def with_status(
+    calendar: Calendar,
+    session: Session,
+    ts_ns: Sequence[int] | I64,
+    actions: Sequence[int | str],
+    is_trading: Sequence[str | None] | None = None,
+) -> Session:
+    """The session with the hours the vendor's status records tell; the user's own hours win.
+
+    Parameters are those of :func:`segments_from_status`.  A session that never trades by its
+    records keeps its schedule: rather hours without events than a session without hours.
+    """
+    if not _may_change(calendar) or not len(ts_ns):
+        return session
+    segments = segments_from_status(session, ts_ns, actions, is_trading)
+    if segments == session.segments or not segments:
+        return session
+    opens, closes = segments[0][0], segments[-1][1]
+    (*holidays, (preopen, scheduled)) = session.parts
+    regular = session.rth and (max(session.rth[0], opens), min(session.rth[1], closes))
+    return replace(
+        session,
+        segments=segments,
+        parts=(*holidays, (preopen, max(closes, scheduled))),
+        open_ns=opens,
+        close_ns=closes,
+        early_close=session.early_close or closes < session.close_ns,
+        rth=regular if regular and regular[0] < regular[1] else None,
+    )
+
+
 def segments_from_status(
-    session: Session, ts_ns: Sequence[int] | I64, actions: Sequence[int | str]
+    session: Session,
+    ts_ns: Sequence[int] | I64,
+    actions: Sequence[int | str],
+    is_trading: Sequence[str | None] | None = None,
 ) -> tuple[Span, ...]:
     """When an instrument really traded, from the vendor's status records.
 
@@ -36,47 +112,75 @@ def segments_from_status(
         Times of the records of one instrument, ns, not decreasing.
     actions
         ``vendor_status.action``: Databento's numbers or their names.
+    is_trading
+        ``vendor_status.is_trading`` (``Y``, ``N``, None): decides where the action says nothing.
+        CME resumes with "new price indication" and ``Y``.
 
     Returns
     -------
-    The session's scheduled segments where no record says otherwise (before the first that opens
-    or shuts the market, and all of them if there is none); else the spans of state "trading",
-    clipped to the session's pre-open and boundary.
+    The spans of state "trading", clipped to the session's pre-open and boundary; the schedule
+    where records say nothing: before the first that opens or shuts the market, on UTC days
+    without records (the vendor repeats the state at every midnight), and for a close that no
+    record tells.  What the last session left open is not open before this one's own opening.
     """
+    flags: Sequence[str | None] = [None] * len(actions) if is_trading is None else is_trading
+    changes = list(_changes(ts_ns, actions, flags))
     spans: list[Span] = []
-    start: int | None = None
-    seen = False
-    for ts, action in zip(ts_ns, actions, strict=True):
+    state: bool | None = None
+    since = session.preopen_ns
+    for ts, says in changes:
+        if ts >= session.end_ns:
+            break
+        at = max(ts, session.preopen_ns)
+        spans += _traded(session, state, since, at)
+        state, since = (None if says and ts < session.preopen_ns else says), at
+    # An opening that no record ends: the schedule closes.
+    until = session.end_ns if state is None else session.close_ns
+    return _joined([*spans, *_traded(session, state, since, until)])
+
+
+def _changes(
+    ts_ns: Sequence[int] | I64, actions: Sequence[int | str], flags: Sequence[str | None]
+) -> Iterator[tuple[int, bool | None]]:
+    """Times from which the market is open, shut, or as scheduled (None)."""
+    midnight: int | None = None
+    for ts, action, flag in zip(ts_ns, actions, flags, strict=True):
+        at = int(ts)
+        if midnight is not None and at >= midnight + NS_PER_DAY:
+            yield midnight, None
+        midnight = (at // NS_PER_DAY + 1) * NS_PER_DAY
         name = _status_name(action)
-        opens, shuts = name in STATUS_OPEN, name in STATUS_SHUT
-        at = min(max(int(ts), session.preopen_ns), session.end_ns)
-        if not (opens or shuts) or int(ts) >= session.end_ns:
-            continue
-        if not seen:
-            seen = True
-            spans = [(a, min(b, at)) for a, b in session.segments if a < at]
-        if opens and start is None:
-            start = at
-        elif shuts and start is not None:
-            spans.append((start, at))
-            start = None
-    if not seen:
-        return session.segments
-    if start is not None:  # nothing said that it closed: the schedule does
-        spans.append((start, max(session.close_ns, start)))
-    return _joined(spans)
+        if name in STATUS_OPEN or name in STATUS_SHUT:
+            yield at, name in STATUS_OPEN
+        elif flag in ("Y", "N"):
+            yield at, flag == "Y"
+    if midnight is not None:
+        yield midnight, None
 
 
-def with_status(
-    calendar: Calendar, session: Session, ts_ns: Sequence[int] | I64, actions: Sequence[int | str]
-) -> Session:
-    """The session with the hours the vendor's status records tell; the user's own hours win."""
-    if calendar.origin not in ("shipped", UNKNOWN) or not len(ts_ns):
-        return session
-    segments = segments_from_status(session, ts_ns, actions)
-    if segments == session.segments or not segments:
-        return session
-    return replace(session, segments=segments, open_ns=segments[0][0], close_ns=segments[-1][1])
+def _traded(session: Session, state: bool | None, start: int, end: int) -> list[Span]:
+    """When trading was possible from ``start`` to ``end``, in one state."""
+    if state is None:
+        scheduled = ((max(a, start), min(b, end)) for a, b in session.segments)
+        return [(a, b) for a, b in scheduled if a < b]
+    return [(start, end)] if state and start < end else []
+
+
+def _may_change(calendar: Calendar) -> bool:
+    return calendar.origin in ("shipped", UNKNOWN)
+
+
+def _read(path: Path) -> pa.Table:
+    columns = ["ts_recv", "action", "is_trading"]
+    try:
+        with pq.ParquetFile(path) as file:
+            missing = [name for name in columns if name not in file.schema_arrow.names]
+            if not missing:
+                return file.read(columns=columns)
+    except (OSError, pa.ArrowException) as error:
+        what = f"cannot be read: {str(error).splitlines()[0]}"
+        raise InputError.at(path, what, todo="ingest the status file again") from error
+    raise InputError.at(path, f"is no vendor_status file: it has no {', '.join(missing)}")
 
 
 def _status_name(action: int | str) -> str:
@@ -87,11 +191,11 @@ def _status_name(action: int | str) -> str:
 
 
 def _joined(spans: Iterable[Span]) -> tuple[Span, ...]:
-    """Spans in order, empty ones dropped, touching ones made one."""
+    """Spans in order, those that touch made one."""
     joined: list[Span] = []
     for start, end in spans:
         if joined and start <= joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
-        elif start < end:
+            joined[-1] = (joined[-1][0], end)
+        else:
             joined.append((start, end))
     return tuple(joined)

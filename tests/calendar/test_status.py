@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -76,5 +75,5 @@ def test_users_hours_go_before_status_records() -> None:
 
 def test_a_day_that_never_opened_keeps_its_schedule(session: Session) -> None:
     calendar = calendar_for("GLBX.MDP3", "ESM5")
-    found = with_status(calendar, session, [session.preopen_ns], [CLOSE])
-    assert found == replace(session)
+    times = [session.preopen_ns, ns("2025-05-01 00:00")]
+    assert with_status(calendar, session, times, [CLOSE, CLOSE]) == session
