@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fnmatch
 import math
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -150,11 +151,15 @@ def _spans(
     symbol, publisher_id, instrument_id = key
     rows: list[Facts] = []
     defined = sorted(known)
+    described: date | None = None
+    facts: Facts = {}
     for day in days:
-        past = [d for d in defined if d <= day]
         # A day without a definition has the last one's, or the first one's if none came yet.
-        source = known[past[-1] if past else defined[0]] if defined else {}
-        facts = describe(dataset, symbol, source, config, ticks.get(symbol))
+        from_day = defined[max(bisect_right(defined, day) - 1, 0)] if defined else None
+        if not facts or from_day != described:
+            described = from_day
+            source = known[from_day] if from_day else {}
+            facts = describe(dataset, symbol, source, config, ticks.get(symbol))
         if rows and {name: rows[-1][name] for name in facts} == facts:
             rows[-1]["last_date"] = day
             continue

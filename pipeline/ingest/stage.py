@@ -37,7 +37,7 @@ from pipeline.tables import SOURCES
 BUFFER_BYTES = 512 << 20
 """Column buffers of all partitions of a task together stay below this."""
 
-_MANY_PARTITIONS = 40
+_MANY_PARTITIONS = 20
 """Up to so many partitions cannot exceed ``BUFFER_BYTES``: nothing needs counting first."""
 
 

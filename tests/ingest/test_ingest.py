@@ -506,3 +506,27 @@ def test_other_schemas_go_to_vendor_tables(real_data: Path, lake: Path) -> None:
     assert table(lake, "vendor_definition", symbol="BRN FMJ0024!").num_rows == 1
     prices = table(lake, "vendor_mbp_10", symbol="NVDA")["bid_px_09"]
     assert prices.type == pa.int64()
+
+
+def test_a_file_that_comes_later_joins_its_day_and_may_leave_again(raw: Path, lake: Path) -> None:
+    records = mbo(100)
+    write(raw / "b.mbo.dbn", records[60:])
+    ingest(lake, raw)
+    early = write(raw / "a.mbo.dbn", records[:60])
+    assert ingest(lake, raw).failed == []
+    rows_equal(table(lake, "mbo"), records)
+    assert len(partitions(lake, "sources")) == 1
+    assert ingest(lake, raw).up_to_date == 1
+    early.unlink()
+    assert ingest(lake, raw).done == 1
+    rows_equal(table(lake, "mbo"), records[60:])
+
+
+def test_a_truncation_at_any_record_leaves_nothing(raw: Path, lake: Path) -> None:
+    whole = write(raw / "a.mbo.dbn.zst", mbo(3000)).read_bytes()
+    rng = np.random.default_rng(7)
+    for at in rng.integers(1, len(whole), 20).tolist():
+        (raw / "a.mbo.dbn.zst").write_bytes(whole[:at])
+        ((_, message),) = ingest(lake, raw).failed
+        assert one_line(message)
+        assert not list(lake.rglob("*.parquet"))
