@@ -186,6 +186,20 @@ def test_halts_of_a_calendar_of_ones_own() -> None:
     assert calendar.session_of(ns("2025-05-03 12:00")) == date(2025, 5, 6)
 
 
+def test_regular_hours_are_those_of_the_sessions_own_date() -> None:
+    own = {
+        **OWN,
+        "regular": ["09:00", "16:00"],
+        "halts": {"2025-05-01": "13:00"},
+        "no_regular": ["2025-05-01"],
+        "early_regular_closes": {"2025-05-01": "10:00", "2025-05-02": "15:00"},
+    }
+    found = calendar_for("X.Y", "ABC", {"mine": own}).session(date(2025, 5, 2))
+    assert found is not None
+    assert len(found.parts) == 2
+    assert found.rth == (ns("2025-05-02 08:00"), ns("2025-05-02 14:00"))
+
+
 def test_a_user_may_close_a_shipped_holiday_or_keep_its_date() -> None:
     def sessions(change: dict[str, Any]) -> list[Session]:
         calendar = calendar_for("GLBX.MDP3", "ESH5", {"cme_index": change})
