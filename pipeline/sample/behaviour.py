@@ -49,6 +49,7 @@ from pipeline.sample.state import (
     TOTAL,
     TRADE_MEAN,
     USED,
+    YES,
     ZERO,
     Market,
 )
@@ -237,6 +238,10 @@ def trade(m: Market, i: int, side: int, hold: bool) -> None:
             return
         size = min(size, at_touch - 1)
         submit(m, i, side, other, size, NO, NO)
+        return
+    if at_touch < 5.0 * m.params[i, TRADE_MEAN] and chance(m.rng, 0.1):
+        # Take a short queue whole and be the first on the other side of the price.
+        submit(m, i, side, other, at_touch + order_size(m, i), YES, NO)
         return
     if chance(m.rng, 0.1 if size <= at_touch else 0.5):  # all that is shown, no more
         size = at_touch

@@ -95,8 +95,12 @@ def _pre_open_act(m: Market, i: int, may_cancel: bool) -> None:
         cancel(m, slot)
     else:
         order = m.orders[slot]
+        place = _pre_open_place(m, i, order[SIDE])
+        if place == order[PLACE]:  # no change would keep its priority
+            cancel(m, slot)
+            return
         unlink(m, slot)
-        order[PLACE] = _pre_open_place(m, i, order[SIDE])
+        order[PLACE] = place
         link(m, slot)
         put(m, i, M, order[SIDE], order[PLACE], order[SIZE], order[ID])
 
