@@ -2,9 +2,9 @@
 
 numba looks only at the file of a cached function to decide whether the cache is fresh, not
 at the files of what it calls.  The cache folder is therefore keyed by a hash of all sources
-of this package and its numerical libraries' versions, in the user's cache directory.
+that kernels are made of and of the numerical libraries' versions, in the user's cache directory.
 
-Import ``njit`` from here, never from numba: the cache folder must be set first.
+Import the decorators from here, never from numba: the cache folder must be set first.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,14 +21,45 @@ from typing import Any, TypeVar
 _ROOT = Path(__file__).resolve().parent.parent
 
 
+_IMPORT = re.compile(
+    r"^\s*from\s+((?:pipeline|features|strategies)[\w.]*)\s+import\s+(\([^)]*\)|[^\n]*)",
+    re.MULTILINE,
+)
+
+
+def _module_files(name: str) -> Iterator[Path]:
+    base = _ROOT.joinpath(*name.split("."))
+    yield from (path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file())
+
+
+def kernel_sources() -> dict[Path, bytes]:
+    """Every file that can change what is compiled: those that use this module, and all they
+    import, whose constants and helpers end up in the kernels.
+    """
+    found: dict[Path, bytes] = {}
+    waiting: list[Path] = []
+    for package in ("pipeline", "features", "strategies"):
+        for path in (_ROOT / package).rglob("*.py"):
+            text = path.read_bytes()
+            if b"from pipeline.jit import" in text:
+                found[path] = text
+                waiting.append(path)
+    while waiting:
+        for match in _IMPORT.finditer(found[waiting.pop()].decode()):
+            names = re.findall(r"\w+", match[2])
+            for module in (match[1], *(f"{match[1]}.{name}" for name in names)):
+                for path in _module_files(module):
+                    if path not in found:
+                        found[path] = path.read_bytes()
+                        waiting.append(path)
+    return found
+
+
 def _sources_hash() -> str:
     digest = hashlib.sha256()
-    for package in ("pipeline", "features", "strategies"):
-        for path in sorted((_ROOT / package).rglob("*.py")):
-            text = path.read_bytes()
-            if b"pipeline.jit" in text or b"njit" in text:
-                digest.update(str(path.relative_to(_ROOT)).encode())
-                digest.update(text)
+    for path, text in sorted(kernel_sources().items()):
+        digest.update(str(path.relative_to(_ROOT)).encode())
+        digest.update(text)
     for library in ("numba", "llvmlite", "numpy"):
         digest.update(version(library).encode())
     digest.update(platform.python_version().encode())
@@ -48,6 +80,9 @@ import numba  # noqa: E402
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_compile: Any = numba.njit
+"""numba's types name only some of its options."""
+
 
 def njit(function: F) -> F:
     """Compile for the CPU: cached on disk, without the GIL, numpy's division rules.
@@ -55,12 +90,13 @@ def njit(function: F) -> F:
     Bounds are checked when ``MBO_BOUNDSCHECK=1`` (tests), never in production kernels: an
     index error there is a bug of ours that the checked run must find.
     """
-    return numba.njit(  # type: ignore[return-value]
+    compiled: F = _compile(
         cache=True,
         nogil=True,
         error_model="numpy",
         boundscheck=os.environ.get("MBO_BOUNDSCHECK") == "1",
     )(function)
+    return compiled
 
 
 def kernel(function: F) -> F:
@@ -69,24 +105,26 @@ def kernel(function: F) -> F:
     Passing tuples of arrays to helpers otherwise costs an atomic count for every array at every
     call, which made a book's loop four times slower.  Arrays come in as arguments.
     """
-    return numba.njit(  # type: ignore[return-value]
+    compiled: F = _compile(
         cache=True,
         nogil=True,
         error_model="numpy",
         boundscheck=os.environ.get("MBO_BOUNDSCHECK") == "1",
         _nrt=False,
     )(function)
+    return compiled
 
 
 def inline(function: F) -> F:
     """A piece of a kernel's loop, inlined there by LLVM.  Must not allocate, as in `kernel`."""
-    return numba.njit(  # type: ignore[return-value]
+    compiled: F = _compile(
         nogil=True,
         error_model="numpy",
         boundscheck=os.environ.get("MBO_BOUNDSCHECK") == "1",
         forceinline=True,
         _nrt=False,
     )(function)
+    return compiled
 
 
 def inner(function: F) -> F:
@@ -95,7 +133,7 @@ def inner(function: F) -> F:
     Half the time of compiling a small function is its entry, most of all where it takes a
     tuple of many arrays.  Not cached alone: it is part of the cached kernels that call it.
     """
-    return numba.njit(  # type: ignore[return-value]
+    compiled: F = _compile(
         nogil=True,
         error_model="numpy",
         boundscheck=os.environ.get("MBO_BOUNDSCHECK") == "1",
@@ -103,3 +141,4 @@ def inner(function: F) -> F:
         no_cfunc_wrapper=True,
         _nrt=False,
     )(function)
+    return compiled

@@ -130,9 +130,9 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
                 annotation=Annotated[kind, option],
             )
         )
-    wrapper.__signature__ = inspect.Signature(parameters)
+    vars(wrapper)["__signature__"] = inspect.Signature(parameters)
     wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
-    del wrapper.__wrapped__
+    del vars(wrapper)["__wrapped__"]
     return wrapper
 
 
