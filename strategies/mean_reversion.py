@@ -8,7 +8,8 @@ from typing import ClassVar
 import polars as pl
 
 from pipeline.errors import RequestError
-from strategies.interface import SignalStrategy, hold, parameter
+from pipeline.units import NS_PER_MINUTE
+from strategies.interface import Duration, SignalStrategy, hold, parameter
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,15 @@ class MeanReversion(SignalStrategy):
     regime: ClassVar[str] = "quiet two-sided hours, prices that bounce within a range"
 
     window: str = parameter("300s", "", "window of the z-score: zscore_<window>")
-    entry_z: float = parameter(2.5, "sigma", "distance from the mean that is faded", low=0)
+    entry_z: float = parameter(3.0, "sigma", "distance from the mean that is faded", low=0)
     exit_z: float = parameter(0.5, "sigma", "distance at which the trade is over", low=0)
     stop_z: float = parameter(5.0, "sigma", "distance beyond which nothing is faded", low=0)
     against: float = parameter(
         0.5, "", "queue imbalance against the trade that forbids it", low=0, high=1
+    )
+
+    patience: Duration = parameter(  # noqa: RUF009 - makes a field
+        Duration(5 * NS_PER_MINUTE), "ns", "a passive order that waited this long crosses", low=1
     )
 
     def __post_init__(self) -> None:

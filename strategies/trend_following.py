@@ -8,6 +8,7 @@ from typing import ClassVar
 import polars as pl
 
 from pipeline.errors import RequestError
+from pipeline.units import NS_PER_S
 from strategies.interface import Duration, SignalStrategy, hold, parameter
 
 
@@ -28,7 +29,7 @@ class TrendFollowing(SignalStrategy):
     exit_z: float = parameter(0.2, "sigma", "gap at which it is over", low=0)
     momentum: float = parameter(1.0, "sigma", "momentum that confirms", low=0)
     patience: Duration = parameter(  # noqa: RUF009 - makes a field
-        Duration(2_000_000_000), "ns", "a passive order that waited this long crosses", low=1
+        Duration(2 * NS_PER_S), "ns", "a passive order that waited this long crosses", low=1
     )
 
     def __post_init__(self) -> None:

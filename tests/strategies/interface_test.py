@@ -31,13 +31,24 @@ def test_mean_reversion_enters_holds_and_leaves():
     z = [None, 1.0, -2.6, -1.0, -0.4, 0.0, 2.6, 5.5, 2.6, 0.3]
     rows = frame(zscore_300s=z, queue_imbalance=[0.0] * 10)
 
-    assert evaluate(MeanReversion(size=2), rows).to_list() == [0, 0, 2, 2, 0, 0, -2, 0, -2, 0]
+    assert evaluate(MeanReversion(size=2, entry_z=2.5), rows).to_list() == [
+        0,
+        0,
+        2,
+        2,
+        0,
+        0,
+        -2,
+        0,
+        -2,
+        0,
+    ]
 
 
 def test_mean_reversion_does_not_trade_against_a_leaning_touch():
     rows = frame(zscore_300s=[-3.0, -3.0, 3.0], queue_imbalance=[-0.6, -0.4, 0.9])
 
-    assert evaluate(MeanReversion(), rows).to_list() == [0, 1, 1]
+    assert evaluate(MeanReversion(entry_z=2.5), rows).to_list() == [0, 1, 1]
 
 
 def test_trend_following_needs_momentum_to_agree():
