@@ -6,16 +6,15 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from pipeline.errors import RequestError
-from pipeline.sample.folder import SCHEMAS, DbnFile, write_json
-from pipeline.sample.instruments import Instrument, choose, fill_market
+from pipeline.sample.day_files import DayFiles
+from pipeline.sample.folder import write_json
+from pipeline.sample.instruments import choose, fill_market
+from pipeline.sample.options import SampleOptions, SampleSummary
 from pipeline.sample.phases import (
     auction,
     close,
@@ -25,7 +24,7 @@ from pipeline.sample.phases import (
     run_pre_open,
     seed_orders,
 )
-from pipeline.sample.reference import Records, definitions, halt_of, halt_statuses, statuses
+from pipeline.sample.reference import halt_of, halt_statuses, statuses
 from pipeline.sample.schedule import (
     FIRST_SESSION,
     Kind,
@@ -33,11 +32,10 @@ from pipeline.sample.schedule import (
     segments,
     session_dates,
 )
-from pipeline.sample.snapshot import book_records, book_row, empty_levels
+from pipeline.sample.snapshot import book_records, book_row
 from pipeline.sample.state import (
     HALT_FROM,
     HALT_TO,
-    I64,
     N_MBO,
     N_MBP,
     NEXT_ID,
@@ -52,119 +50,10 @@ from pipeline.sample.trading import run
 from pipeline.units import NS_PER_S
 
 MIN_RECORDS: Final = 1_000
-_T: Final = ord("T")
-_TRADE_HEAD: Final = 12  # length 48 / 4, rtype 0 (MBP_0)
 _FIRST_ORDER_ID: Final = 6_413_000_000_000
 _STATUS_DELAY: Final = 7_000_000
 _MOST_PRE_OPEN: Final = 4_000
 """Records of a pre-open segment: the auction is one event and must stay one of some thousands."""
-
-
-@dataclass(frozen=True, slots=True)
-class SampleOptions:
-    """What to simulate.
-
-    Attributes
-    ----------
-    out
-        Folder that receives the batch folder.
-    days
-        Trading sessions, 1 to 13, from Monday 2025-06-02 on (whose session begins on Sunday
-        evening).
-    symbols
-        Raw symbols out of SIMM5, SIMU5, SIMM5-SIMU5; None for all.
-    records
-        MBO records a session of all instruments together, about; snapshots come on top.
-    seed
-        Same options and seed, same bytes.
-    null
-        The null market: flow that depends on nothing.
-    """
-
-    out: Path
-    days: int = 3
-    symbols: Sequence[str] | None = None
-    records: int = 300_000
-    seed: int = 1
-    null: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class SampleSummary:
-    """What was written.  ``records`` counts the rows of all files by schema."""
-
-    folder: Path
-    sessions: tuple[date, ...]
-    days: tuple[date, ...]
-    symbols: tuple[str, ...]
-    records: dict[str, int]
-    bytes: int
-    seconds: float
-    null: bool
-
-    def as_json(self) -> dict[str, object]:
-        """The same for ``--json``."""
-        plain = asdict(self)
-        plain["folder"] = str(self.folder)
-        for name in ("sessions", "days"):
-            plain[name] = [day.isoformat() for day in plain[name]]
-        plain["simulated"] = True
-        return plain
-
-    def __str__(self) -> str:
-        kind = "SIMULATED null market" if self.null else "SIMULATED market"
-        return (
-            f"{kind}: {len(self.sessions)} sessions {self.sessions[0]} to {self.sessions[-1]}, "
-            f"{', '.join(self.symbols)}\n"
-            f"{self.records['mbo']:,} MBO records, {self.records['mbp-10']:,} MBP-10 rows, "
-            f"{self.records['trades']:,} trades; {self.bytes / 1e6:.1f} MB in "
-            f"{self.seconds:.1f} s\n{self.folder}"
-        )
-
-
-class _Writer:
-    """The open files of the current UTC day, and the lines of the manifest so far."""
-
-    def __init__(self, folder: Path, instruments: Sequence[Instrument]) -> None:
-        self.folder = folder
-        self.instruments = instruments
-        self.days: list[date] = []
-        self.manifest: list[dict[str, object]] = []
-        self.counts = dict.fromkeys(SCHEMAS, 0)
-        self.written = 0
-        """MBO records so far."""
-        self._open: dict[str, DbnFile] = {}
-        self._ids = {one.symbol: one.instrument_id for one in choose(None)}
-
-    def turn_to(self, day: date) -> None:
-        """Close the files of the day before and open those of ``day``, if it is another."""
-        if self.days and self.days[-1] == day:
-            return
-        self.close()
-        self.days.append(day)
-        for schema in SCHEMAS:
-            self._open[schema] = DbnFile(self.folder, day, schema, self.instruments)
-        self._open["definition"].write(definitions(day, self.instruments, self._ids))
-
-    def write(self, mbo: I64, mbp: I64) -> None:
-        self.written += len(mbo)
-        self._open["mbo"].write(mbo)
-        self._open["mbp-10"].write(mbp)
-        trades = mbp[(mbp[:, 3] >> 32 & 255) == _T, :6].copy()
-        # The same header but for length and rtype.
-        trades[:, 0] = trades[:, 0] & ~0xFFFF | _TRADE_HEAD
-        self._open["trades"].write(trades)
-
-    def write_status(self, records: Sequence[Records]) -> None:
-        for one in records:
-            self._open["status"].write(one)
-
-    def close(self) -> None:
-        for schema in SCHEMAS:
-            if schema in self._open:
-                file = self._open.pop(schema)
-                self.counts[schema] += file.records
-                self.manifest.append(file.close())
 
 
 class _Simulation:
@@ -176,7 +65,7 @@ class _Simulation:
         self.market = new_market(len(self.instruments), options.seed)
         fill_market(self.market, self.instruments)
         self.market.clock[NEXT_ID] = _FIRST_ORDER_ID
-        self.writer = _Writer(folder, self.instruments)
+        self.writer = DayFiles(folder, self.instruments)
         weight = self.market.params[:, WEIGHT].sum()
         # Books of small samples are small too: a snapshot should not outweigh the day.
         self.carried = [
@@ -244,14 +133,8 @@ class _Simulation:
         records = book_records(
             market, i, received, snapshot=snapshot, ts_event=at, sequence=int(clock[SEQUENCE])
         )
-        rows = []
-        empty = empty_levels()
-        if not snapshot and (market.book[1, i] != empty).any():
-            rows.append(book_row(market, i, records[0], empty))
         publish_whole(market, i)
-        if snapshot or len(records) > 1:
-            rows.append(book_row(market, i, records[-1], market.book[0, i]))
-        self.writer.write(records, np.concatenate(rows) if rows else market.mbp[:0])
+        self.writer.write(records, book_row(market, i, records[-1]))
 
     def _halt(self, segment: Segment) -> None:
         if len(self.instruments) < 2:

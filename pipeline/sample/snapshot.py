@@ -31,13 +31,6 @@ _LENGTH_MBO, _RTYPE_MBO = 14, 160
 _LENGTH_MBP10, _RTYPE_MBP10 = 92, 10
 
 
-def empty_levels() -> I64:
-    """Ten levels without orders, in words of an MBP row."""
-    words = np.zeros(4 * DEPTH, dtype=np.int64)
-    words[0::4] = words[1::4] = UNDEF_PRICE
-    return words
-
-
 def live_orders(market: Market, i: int) -> I64:
     """Resting orders of an instrument in time priority: rows of ``orders``."""
     rows = market.orders[: market.clock[USED]]
@@ -78,8 +71,17 @@ def book_records(
     return out
 
 
-def book_row(market: Market, i: int, record: I64, levels: I64) -> I64:
-    """The MBP row of a record of a whole book: with side N and these ten levels (words)."""
+def book_row(market: Market, i: int, record: I64) -> I64:
+    """The MBP row of a whole book's last record; none if the book is empty.
+
+    A day's file starts from an empty book, so the rows of a whole book are one change: of both
+    sides (side N), or of the one that has orders.
+    """
+    levels = market.book[0, i]
+    bids, asks = levels[0] != UNDEF_PRICE, levels[1] != UNDEF_PRICE
+    if not bids and not asks:
+        return np.zeros((0, MBP_WORDS), dtype=np.int64)
+    side = SIDES[2] if bids and asks else SIDES[0 if bids else 1]
     row = np.zeros((1, MBP_WORDS), dtype=np.int64)
     row[0, 0] = head(_LENGTH_MBP10, _RTYPE_MBP10, int(market.inst[i, INSTRUMENT_ID]))
     size = int(record[4]) & 0xFFFF_FFFF
@@ -87,7 +89,7 @@ def book_row(market: Market, i: int, record: I64, levels: I64) -> I64:
     action = int(record[4]) >> 48 & 255
     row[0, 1] = record[1]
     row[0, 2] = record[3]
-    row[0, 3] = size | action << 32 | SIDES[2] << 40 | flags << 48
+    row[0, 3] = size | action << 32 | side << 40 | flags << 48
     row[0, 4] = record[5]
     row[0, 5] = record[6]
     row[0, 6 : 6 + 4 * DEPTH] = levels

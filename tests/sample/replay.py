@@ -14,6 +14,7 @@ import zstandard
 
 UNDEF = 2**63 - 1
 LAST, SNAPSHOT = 128, 32
+EMPTY = ((UNDEF, 0, 0) * 10, (UNDEF, 0, 0) * 10)
 CLASSES = {
     "mbo": dbn.MBOMsg,
     "mbp-10": dbn.MBP10Msg,
@@ -152,18 +153,19 @@ def patterns(records: np.ndarray) -> dict[str, int]:
 
 
 def expected_rows(mbo: np.ndarray, books: dict[int, Book]) -> Iterator[tuple[object, ...]]:
-    """The vendor's MBP-10 rows for these records: by its rules, from replayed books.
+    """The vendor's MBP-10 rows for the records of a day: by its rules, from replayed books.
 
+    A day starts from an empty published book, so that a snapshot gives a row.
     Yields (ts_recv, ts_event, sequence, instrument, action, side, depth, price, size, flags,
     bids, asks).
     """
-    before = {i: book.top() for i, book in books.items()}
+    before: dict[int, tuple[tuple[int, ...], tuple[int, ...]]] = {}
     names = ("ts_recv", "ts_event", "sequence", "instrument_id", "action", "side")
     names += ("price", "size", "flags", "order_id")
     columns = [mbo[name].tolist() for name in names]
     for recv, ts, seq, i, action, side, price, size, flags, order_id in zip(*columns, strict=True):
         book = books.setdefault(i, Book())
-        old = before.setdefault(i, book.top())
+        old = before.setdefault(i, EMPTY)
         if action == b"T":
             yield (recv, ts, seq, i, action, side, 0, price, size, flags, *book.top())
         book.apply(action, order_id, side, price, size)
@@ -171,8 +173,8 @@ def expected_rows(mbo: np.ndarray, books: dict[int, Book]) -> Iterator[tuple[obj
             continue
         new = book.top()
         differ = [a != b for a, b in zip(new, old, strict=True)]
-        if any(differ) or flags & SNAPSHOT:
-            shown = b"N" if all(differ) or flags & SNAPSHOT else (b"B" if differ[0] else b"A")
+        if any(differ):
+            shown = b"N" if all(differ) else (b"B" if differ[0] else b"A")
             depth = min(
                 (
                     k
