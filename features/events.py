@@ -102,12 +102,18 @@ def trades_by_event(trades: pl.DataFrame, tick: int) -> pl.DataFrame:
 
     ``trades`` has event, price, size, side in the order of the table.
     """
-    size = pl.col("size").cast(pl.Int64)
-    price = pl.col("price") / tick
+    size, price = pl.col("size"), pl.col("price_ticks")
     buy, sell = pl.col("side") == "B", pl.col("side") == "A"
+    # A whole column of ticks: polars divides by a literal through its reciprocal.
+    step = pl.Series("tick", [tick], dtype=pl.Int64).new_from_index(0, trades.height)
     return (
-        trades.filter(pl.col("price").is_not_null())
-        .with_columns(pl.col("side").cast(pl.String))
+        trades.with_columns(step)
+        .with_columns(
+            pl.col("side").cast(pl.String),
+            pl.col("size").cast(pl.Int64),
+            (pl.col("price") / pl.col("tick")).alias("price_ticks"),
+        )
+        .filter(pl.col("price").is_not_null())
         .group_by("event", maintain_order=True)
         .agg(
             pl.len().cast(pl.Int64).alias("trade_ct"),

@@ -83,7 +83,7 @@ def feature_set(name: str, sets: Mapping[str, Any], origin: str = "research.toml
         raise RequestError(f"{where} must be a table with {', '.join(_KEYS)}")
     for key in table:
         if key not in _KEYS:
-            raise RequestError.unknown("setting", f"features.sets.{name}.{key}", _KEYS)
+            raise RequestError.unknown("key", key, _KEYS, where=where)
     clock = table.get("clock", "event")
     if not isinstance(clock, str):
         raise RequestError(f"{where}.clock must be text, such as 'event' or 'grid:1s'")

@@ -218,6 +218,11 @@ class View:
     def _raw(self, name: str) -> pl.Series:
         if name == "t":
             return pl.Series("t", self.t)
+        if name in self.timeline.scalars:
+            # A whole column, never a literal: polars divides by a literal through its
+            # reciprocal, which is not exact, and prices in ticks must be.
+            value = pl.Series(name, [self.timeline.scalars[name]], dtype=pl.Int64)
+            return value.new_from_index(0, self.t.size)
         if self.frame is not None:
             return self.frame[name]
         rows = self.now - self.timeline.frame_base
@@ -226,20 +231,17 @@ class View:
 
     def evaluate(self, exprs: Sequence[pl.Expr]) -> list[pl.Series]:
         """Values of expressions at the decision points."""
-        scalars = self.timeline.scalars
         names = dict.fromkeys(name for expr in exprs for name in expr.meta.root_names())
-        series = [self.column(name) for name in names if name not in scalars]
-        constants = [pl.lit(scalars[name]).alias(name) for name in names if name in scalars]
-        if not series:
-            series = [pl.Series("t", self.t)]
+        names.setdefault("t")
+        rows = self.t.size
+        series = [self.column(name) for name in names]
+        if rows == 1:
+            # Of a single row polars makes a scalar, whose division is rounded otherwise.
+            series = [one.gather([0, 0]) for one in series]
         frame = pl.DataFrame(series)
-        if constants:
-            frame = frame.with_columns(constants)
-        picked = [expr.alias(f"{i}") for i, expr in enumerate(exprs)]
-        result = frame.select(picked)
-        if result.height != self.t.size:  # only constants: one row stands for all
-            result = frame.with_columns(picked).select(f"{i}" for i in range(len(exprs)))
-        return result.get_columns()
+        # The times go along so that constants become columns, too.
+        result = frame.select(*(expr.alias(f"{i}") for i, expr in enumerate(exprs)), pl.col("t"))
+        return result.head(rows).get_columns()[:-1]
 
 
 def masked(values: npt.NDArray[Any], keep: Bool) -> pl.Series:

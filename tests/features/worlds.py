@@ -160,7 +160,7 @@ def scramble(world: Tables, rows: int, seed: int) -> Tables:
     n = world.book.height - rows
     times = world.book["ts_recv"]
     tail = other.book.tail(n).with_columns(
-        times.tail(n) + pl.duration(milliseconds=seed % 700),
+        times.tail(n) + pl.duration(milliseconds=seed % 700, time_unit="ns"),
         world.book["event"].tail(n),
     )
     prints = other.trades.with_columns((pl.col("event") + last).alias("event"))

@@ -1,0 +1,254 @@
+"""What must hold for every feature whatever its formula: causality, chunks, symmetries."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal, assert_series_equal
+
+from features.engine import compute
+from features.events import Tables
+from features.registry import FEATURES, LABELS, Column
+from tests.features.worlds import (
+    FAST,
+    SLOW,
+    cut,
+    make_world,
+    mirrored,
+    scaled,
+    scramble,
+    shifted,
+)
+
+
+@cache
+def columns() -> list[Column]:
+    """Three columns of every family: first, middle and last of the grid."""
+    found: dict[str, Column] = {}
+    for family in FEATURES.families():
+        grid = family.grid()
+        for column in (grid[0], grid[len(grid) // 2], grid[-1]):
+            found[column.name] = column
+    return [*found.values(), *FEATURES.resolve(["ofi_n3", "zscore_n7", "return_n3"])]
+
+
+@cache
+def world(seed: int) -> Tables:
+    return make_world(seed, 220, SLOW if seed % 2 else FAST)
+
+
+def run(tables: Tables, clock: str = "event", chosen: list[Column] | None = None) -> pl.DataFrame:
+    return pl.concat(list(compute(tables, chosen or columns(), clock)))
+
+
+@cache
+def whole(seed: int, clock: str) -> pl.DataFrame:
+    return run(world(seed), clock)
+
+
+NO_SHRINKING = (Phase.explicit, Phase.generate)
+"""A failing cut is as good as the smallest one, and a run of all columns takes a while."""
+
+CLOCKS = ("event", "touch", "grid:20s")
+
+
+@settings(max_examples=12, deadline=None, phases=NO_SHRINKING)
+@given(rows=st.integers(30, 219), seed=st.sampled_from([1, 2]), clock=st.sampled_from(CLOCKS))
+def test_no_feature_knows_more_than_the_rows_before(rows: int, seed: int, clock: str) -> None:
+    """A1: cut the tables anywhere, inside ties too: what remains is the same, to the bit."""
+    before = list(compute(cut(world(seed), rows), columns(), clock))
+    if before:
+        known = pl.concat(before)
+        assert_frame_equal(known, whole(seed, clock).head(known.height), check_exact=True)
+
+
+@settings(max_examples=8, deadline=None, phases=NO_SHRINKING)
+@given(rows=st.integers(30, 219), seed=st.sampled_from([1, 2]), other=st.integers(0, 1000))
+def test_no_feature_changes_with_another_future(rows: int, seed: int, other: int) -> None:
+    """A2: what comes after the cut is replaced; what was before it stays."""
+    known = list(compute(cut(world(seed), rows), columns()))
+    height = sum(frame.height for frame in known)
+    future = run(scramble(world(seed), rows, other))
+    assert_frame_equal(future.head(height), whole(seed, "event").head(height), check_exact=True)
+
+
+def test_cuts_fall_inside_ties() -> None:
+    times = world(2).book["ts_recv"]
+    assert (times.diff().dt.total_nanoseconds() == 0).sum() > 20
+
+
+@pytest.mark.parametrize("column", LABELS.resolve("tier1"), ids=lambda c: c.name)
+def test_every_label_fails_the_causality_test(column: Column) -> None:
+    full = run(world(2), chosen=[column])
+    differs = False
+    for rows in range(60, 220, 10):
+        known = run(cut(world(2), rows), chosen=[column])
+        differs |= not known[column.name].equals(full[column.name].head(known.height))
+    assert differs
+
+
+@pytest.mark.parametrize("clock", CLOCKS)
+@pytest.mark.parametrize(("chunk", "seed"), [(13, 1), (37, 2), (110, 1)])
+def test_chunks_change_nothing(chunk: int, seed: int, clock: str) -> None:
+    """A3: one run in pieces of any size equals one in one piece, to the bit."""
+    pieces = run(replace(world(seed), chunk=chunk), clock)
+    assert_frame_equal(pieces, whole(seed, clock), check_exact=True)
+
+
+def test_one_row_at_a_time_changes_nothing() -> None:
+    names = ["ofi_10s", "ofi_n10", "ema_gap_h1s", "return_10s", "rv_1s_60s", "since_trade", "cvd"]
+    chosen = FEATURES.resolve([*names, "ofi_normalised_10s", "vwap_z_60s", "zscore_10s"])
+    for clock in CLOCKS:
+        pieces = run(replace(world(2), chunk=1), clock, chosen)
+        assert_frame_equal(pieces, run(world(2), clock, chosen), check_exact=True)
+
+
+def test_labels_do_not_depend_on_chunks() -> None:
+    labels = LABELS.resolve("tier1")
+    for clock in CLOCKS:
+        pieces = run(replace(world(2), chunk=5), clock, labels)
+        assert_frame_equal(pieces, run(world(2), clock, labels), check_exact=True)
+
+
+def test_columns_do_not_depend_on_their_company() -> None:
+    alone = [run(world(2), chosen=[column])[column.name] for column in columns()[::5]]
+    for series in alone:
+        assert_series_equal(series, whole(2, "event")[series.name], check_exact=True)
+
+
+def closely(ours: pl.Series, theirs: pl.Series) -> None:
+    assert_series_equal(
+        ours, theirs, check_names=False, check_dtypes=False, rel_tol=2e-5, abs_tol=2e-5
+    )
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_mirrored_market_has_the_mirrored_features(seed: int) -> None:
+    """A4: swap the sides, negate prices: signed features change sign, the others do not."""
+    partners = FEATURES.resolve([column.mirror_name for column in columns()])
+    seen = run(mirrored(world(seed)), chosen=partners)
+    for column in columns():
+        sign = -1 if column.family.mirror.endswith("odd") else 1
+        closely(seen[column.mirror_name] * sign, whole(seed, "event")[column.name])
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_scaled_sizes_scale_what_is_in_contracts(seed: int) -> None:
+    """A5: sizes times c leave ratios alone and multiply what counts contracts."""
+    seen = run(scaled(world(seed), 8))
+    for column in columns():
+        power = column.family.size_power
+        if power is not None:
+            closely(seen[column.name], whole(seed, "event")[column.name] * 8**power)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_shifted_prices_shift_what_is_a_price(seed: int) -> None:
+    """A5: a shift of all prices leaves everything but price levels alone."""
+    seen = run(shifted(world(seed), 1000))
+    for column in columns():
+        shift = column.family.shift
+        if shift != "other":
+            up = 1000 if shift == "level" else 0
+            closely(seen[column.name], whole(seed, "event")[column.name] + up)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_values_lie_in_the_declared_range_and_are_never_nan(seed: int) -> None:
+    frame = whole(seed, "event")
+    for column in columns():
+        values = frame[column.name].drop_nulls()
+        assert not values.cast(pl.Float64).is_nan().any(), column.name
+        assert not values.cast(pl.Float64).is_infinite().any(), column.name
+        family = column.family
+        if family.low is not None:
+            assert (values >= family.low).all(), column.name
+        if family.high is not None:
+            assert (values <= family.high).all(), column.name
+
+
+# --- identities (A6) ---------------------------------------------------------------------------
+
+
+def test_weighted_mid_is_mid_plus_imbalance_times_half_the_spread() -> None:
+    frame = whole(2, "event")
+    right = frame["mid"] + frame["queue_imbalance"].cast(pl.Float64) * frame["spread"] / 2
+    assert_series_equal(frame["wmid"], right, check_names=False, abs_tol=1e-6)
+
+
+@pytest.mark.parametrize("tick", [250_000_000, 10_000_000, 7_812_500, 5_000_000])
+def test_prices_on_the_tick_are_exact_in_ticks(tick: int) -> None:
+    """Division by a literal is rounded in polars: multiples of the tick must come out whole."""
+    tables = world(2)
+    factor = tick / tables.context.tick
+    assert tables.trades is not None
+    exact = replace(
+        tables,
+        context=replace(tables.context, tick=tick),
+        book=tables.book.with_columns(
+            (pl.col(c) * factor).cast(pl.Int64) for c in tables.book.columns if "_px_" in c
+        ),
+        trades=tables.trades.with_columns((pl.col("price") * factor).cast(pl.Int64)),
+    )
+    chosen = FEATURES.resolve(["mid", "spread", "vwap_session", "return_10s", "zscore_n10"])
+    for chunk in (1000, 1):
+        frame = run(replace(exact, chunk=chunk), chosen=chosen)
+        assert frame.drop("bid_px", "ask_px").equals(
+            run(tables, chosen=chosen).drop("bid_px", "ask_px")
+        )
+        doubled = frame["mid"].drop_nulls() * 2
+        assert (doubled == doubled.round()).all()
+
+
+def test_ofi_at_constant_prices_is_the_change_of_the_queues() -> None:
+    """With the touch prices still, sum e = change of (B_0 - A_0)."""
+    tables = world(2)
+    first = tables.book.filter(pl.col("state") == "normal")[0]
+    still = tables.book.with_columns(
+        pl.lit(value=True).alias("valid"),
+        pl.lit("normal").alias("state"),
+        *(pl.lit(first[c][0]).alias(c) for c in tables.book.columns if "_px_" in c),
+    )
+    frame = run(replace(tables, book=still), chosen=FEATURES.resolve(["ofi_event", "depth_*_1"]))
+    change = (frame["depth_bid_1"] - frame["depth_ask_1"]).diff()
+    event = frame["ofi_event"]
+    assert event.is_not_null().sum() > 100
+    known = event.is_not_null()
+    assert event.filter(known).to_list() == change.filter(known).to_list()
+
+
+def test_parts_add_up() -> None:
+    names = ["ofi_10s", "ofi_ratio_10s", "signed_volume_10s", "trade_imbalance_10s", "vol_1s_60s"]
+    frame = run(world(2), chosen=FEATURES.resolve([*names, "rv_1s_60s", "ofi_n10", "ofi_event"]))
+    closely(frame["vol_1s_60s"] ** 2, frame["rv_1s_60s"])
+    assert (frame["signed_volume_10s"].abs() >= 0).all()
+    share = frame["ofi_ratio_10s"].drop_nulls()
+    assert (share.abs() <= 1).all()
+
+
+def test_a_grid_row_knows_the_events_before_it_and_none_at_it() -> None:
+    """An event at the very time of a grid point belongs to the next one."""
+    tables = world(2)
+    aligned = tables.book.with_columns(pl.col("ts_recv").dt.truncate("1s"))
+    frame = run(replace(tables, book=aligned), "grid:1s", FEATURES.resolve("since_touch_update"))
+    events = run(replace(tables, book=aligned), "event", FEATURES.resolve("mid"))
+    times, keys = events["ts"].cast(pl.Int64).to_numpy(), events["event"].to_numpy()
+    for t, event in zip(frame["ts"].cast(pl.Int64), frame["event"], strict=True):
+        assert event == keys[np.searchsorted(times, t, side="left") - 1]
+
+
+def test_grid_rows_stop_where_the_data_stop() -> None:
+    """Beyond the last row nothing is known, so nothing is decided."""
+    frame = run(cut(world(2), 120), "grid:1s", FEATURES.resolve("mid"))
+    last = cut(world(2), 120).book["ts_recv"].cast(pl.Int64).max()
+    assert frame["ts"].cast(pl.Int64).max() <= last
+
+
+def test_twice_is_the_same() -> None:
+    assert_frame_equal(run(world(1)), whole(1, "event"), check_exact=True)
