@@ -17,6 +17,7 @@ from pipeline.jit import njit
 
 TICK = 250_000_000
 START = 5_000 * 10**9
+FIRST_CLOCK = 1_700_000_000 * 10**9
 ACTION_SHARES = {"A": 34, "C": 30, "M": 20, "F": 11, "T": 5}
 """Per cent of records on ES, 2023-12-25, after the snapshot; what the generator aims at."""
 
@@ -42,7 +43,9 @@ class Generator:
     def __init__(self, live_orders: int = 12_000, seed: int = 1) -> None:
         self.book = ob.new_book(orders=2 * live_orders + 4096, levels=65_536)
         self.ring = np.zeros(4096, np.int64)
-        self.state = np.array([seed * 2_654_435_769 + 88_172_645_463_325_252, 0, live_orders, 0])
+        self.state = np.array(
+            [seed * 2_654_435_769 + 88_172_645_463_325_252, 0, live_orders, 0, 0, FIRST_CLOCK]
+        )
 
     def block(self, records: int) -> Stream:
         """The next records of the stream (the first block starts by filling the book)."""
@@ -102,13 +105,14 @@ def _new_price(book, state, side):
 def _draw(book, ring, state, ints, small, byte):
     n = ints.shape[1]
     i = 0
-    clock = 1_700_000_000 * 10**9 + state[3] * 1000
+    clock = state[5]
     while i < n:
         live = book.meta[ob.N_ORDERS]
         draw = _random(state, 1000)
         side = np.int64(_random(state, 2))
         filling = live < state[2] - 64
-        clock += 1000
+        # Gaps between events vary by orders of magnitude, as they do on a venue.
+        clock += 200 + _random(state, np.int64(1) << (4 + _random(state, 24)))
         last = i
         add = filling or draw < 400
         if live > state[2] + 64:
@@ -168,12 +172,15 @@ def _draw(book, ring, state, ints, small, byte):
                 i += 2
                 total += done
             _put(ints, small, byte, trade, 84, 1 - side, price, total, 0)
+        received = max(clock + 15_000 + _random(state, 40_000), state[4])
+        state[4] = received
         for k in range(last, i):
-            ints[0, k] = clock + 50_000
+            ints[0, k] = received
             ints[1, k] = clock
             small[1, k] = state[3] & 0xFFFFFFFF
         state[3] += 1
         byte[0, i - 1] = 128
+    state[5] = clock
 
 
 @njit

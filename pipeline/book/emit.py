@@ -16,8 +16,10 @@ from pipeline.book.tape import Rows, Run
 from pipeline.jit import inline, kernel
 from pipeline.units import F_BAD_TS_RECV, F_SNAPSHOT
 
-_WORST: Final = -(2**63)
+WORST: Final = -(2**63)
 """A ladder key no price is below."""
+BEST: Final = 2**63 - 1
+"""One that no price is above."""
 LARGEST: Final = 2**32 - 1
 """Sums that do not fit the tables' UInt32 stay here."""
 TENTH_LEVEL: Final = 10
@@ -36,7 +38,7 @@ def advance(clock: Scalar, ts_recv: Scalar, flags: Scalar) -> Scalar:
 def key_at(book: Book, side: Scalar, level: Scalar) -> Scalar:
     """Ladder key of the level that many steps from the best, or the worst key there is."""
     at = book.meta[ob.N_SIDE + side] - 1 - level
-    return book.ladder[side, at, 0] if at >= 0 else np.int64(_WORST)
+    return book.ladder[side, at, 0] if at >= 0 else np.int64(WORST)
 
 
 # --- flow --------------------------------------------------------------------------------------
@@ -88,30 +90,43 @@ def enter_flow(run: Run, change: ob.Change) -> None:
 
 
 @inline
-def reread(book: Book, top: I64, side: Scalar) -> Scalar:
-    """Bring the remembered top levels of a side up to date; true where any differed."""
-    count = book.meta[ob.N_SIDE + side]
-    changed = np.int64(0)
-    for level in range(top.shape[1] >> 1):
+def reread(book: Book, top: I64, side: Scalar, high: Scalar, low: Scalar) -> Scalar:
+    """Bring the remembered top levels of a side up to date; true where any differed.
+
+    Only levels whose ladder key lies between ``low`` and ``high`` have changed, opened or closed:
+    better ones are skipped, and reading stops behind them unless the ladder has shifted.
+    """
+    count, depth = book.meta[ob.N_SIDE + side], top.shape[1] >> 1
+    changed, shifted, level = np.int64(0), False, np.int64(0)
+    while level < depth:
+        at = 2 * level + side
+        seen = top[0, at]
+        if not shifted and seen != tape.NULL and ob.key_of(side, seen) > high:
+            level += 1
+            continue
         price, size, orders = np.int64(tape.NULL), np.int64(0), np.int64(0)
         if level < count:
             slot = book.ladder[side, count - 1 - level, 1]
             price = book.levels[slot, ob.PRICE]
             size = book.levels[slot, ob.TOTAL]
             orders = book.levels[slot, ob.COUNT]
-        at = 2 * level + side
-        changed |= (top[0, at] ^ price) | (top[1, at] ^ size) | (top[2, at] ^ orders)
+        if price != seen:
+            shifted = True
+        elif not shifted and (price == tape.NULL or ob.key_of(side, price) < low):
+            break
+        changed |= (seen ^ price) | (top[1, at] ^ size) | (top[2, at] ^ orders)
         top[0, at] = price
         top[1, at] = size
         top[2, at] = orders
+        level += 1
     return changed != 0
 
 
 @kernel
 def reread_all(book: Book, top: I64) -> None:
     """Bring both sides up to date."""
-    reread(book, top, np.int64(0))
-    reread(book, top, np.int64(1))
+    for side in range(2):
+        reread(book, top, np.int64(side), np.int64(BEST), np.int64(WORST))
 
 
 @inline
@@ -174,8 +189,7 @@ def grid_row(book: Book, run: Run, rows: Rows, until: Scalar) -> None:
     """
     cursor = run.cursor
     if cursor[tape.GRID_EVENTS] > 0 and until >= cursor[tape.GRID_NEXT]:
-        reread(book, run.top, np.int64(0))
-        reread(book, run.top, np.int64(1))
+        reread_all(book, run.top)
         write_row(run, rows, cursor[tape.GRID_NEXT])
         cursor[tape.GRID_EVENTS] = 0
 

@@ -15,8 +15,10 @@ import numpy as np
 from pipeline.book import orders as ob
 from pipeline.book import tape
 from pipeline.book.emit import (
+    BEST,
     LARGEST,
     TENTH_LEVEL,
+    WORST,
     advance,
     enter_flow,
     flush_tile,
@@ -102,8 +104,10 @@ def _end(book: Book, run: Run, rows: Rows, prints: Prints, number: Scalar) -> No
     if cursor[tape.MODE] == tape.FULL:
         changed = False
         for side in range(2):
-            if cursor[tape.DIRTY + side] and reread(book, run.top, side):
-                changed = True
+            if cursor[tape.DIRTY + side]:
+                high, low = cursor[tape.HIGH + side], cursor[tape.LOW + side]
+                if reread(book, run.top, side, high, low):
+                    changed = True
         if changed or validity_changed or cursor[tape.TRADED] or cursor[tape.REBUILT]:
             write_row(run, rows, clock)
     elif cursor[tape.MODE] == tape.GRID:
@@ -173,17 +177,29 @@ def _fill(book: Book, run: Run, records: Records, i: Scalar) -> None:
 
 
 @inline
+def _mark_key(book: Book, run: Run, side: Scalar, key: Scalar) -> None:
+    """Mark a level of a side as changed, unless it lies below the levels that are shown.
+
+    Once a level was marked, deeper ones count too: one that opened may close again within the
+    event, and what it had pushed out is shown again.
+    """
+    cursor = run.cursor
+    clean = cursor[tape.DIRTY + side] == 0
+    if not clean or key >= key_at(book, side, (run.top.shape[1] >> 1) - 1):
+        cursor[tape.DIRTY + side] = 1
+        cursor[tape.HIGH + side] = key if clean else max(key, cursor[tape.HIGH + side])
+        cursor[tape.LOW + side] = key if clean else min(key, cursor[tape.LOW + side])
+
+
+@inline
 def _mark(book: Book, run: Run, change: ob.Change) -> None:
-    """Mark the sides whose top levels a change may have touched."""
-    cursor, last = run.cursor, (run.top.shape[1] >> 1) - 1
+    """Mark the levels that a change touched."""
     if change.old_side != ob.NO_SIDE:
-        side = change.old_side
-        if ob.key_of(side, change.old_price) >= key_at(book, side, last):
-            cursor[tape.DIRTY + side] = 1
-    if change.new_side != ob.NO_SIDE:
-        side = change.new_side
-        if ob.key_of(side, change.new_price) >= key_at(book, side, last):
-            cursor[tape.DIRTY + side] = 1
+        _mark_key(book, run, change.old_side, ob.key_of(change.old_side, change.old_price))
+    if change.new_side != ob.NO_SIDE and (
+        change.new_price != change.old_price or change.new_side != change.old_side
+    ):
+        _mark_key(book, run, change.new_side, ob.key_of(change.new_side, change.new_price))
 
 
 @inline
@@ -196,8 +212,10 @@ def _restart(run: Run, start: Scalar) -> None:
         cursor[tape.START] = max(start, cursor[tape.START])
     cursor[tape.KNOWN] = 1
     cursor[tape.BAD] = 0
-    cursor[tape.DIRTY] = 1
-    cursor[tape.DIRTY + 1] = 1
+    for side in range(2):
+        cursor[tape.DIRTY + side] = 1
+        cursor[tape.HIGH + side] = BEST
+        cursor[tape.LOW + side] = WORST
 
 
 @inline

@@ -52,6 +52,7 @@ CURSOR: Final = (
     "ts_event", "sequence", "action", "number", "aggressor",
     # the event under way
     "open", "traded", "rebuilt", "first_print", "dirty_bid", "dirty_ask",
+    "high_bid", "high_ask", "low_bid", "low_ask",
     "touch_bid", "touch_ask", "tenth_bid", "tenth_ask",
     "size_bid", "size_ask", "size_none", "fills_bid", "fills_ask", "fills_none",
     # places in the output, and in the numbers of this call's events
@@ -69,6 +70,7 @@ CURSOR: Final = (
     CLOCK, FIRST_CLOCK, END_CLOCK,
     TS_EVENT, SEQUENCE, ACTION, NUMBER, AGGRESSOR,
     OPEN, TRADED, REBUILT, FIRST_PRINT, DIRTY, _DIRTY_ASK,
+    HIGH, _HIGH_ASK, LOW, _LOW_ASK,
     TOUCH, _TOUCH_ASK, TENTH, _TENTH_ASK,
     SUM_SIZE, _SUM_ASK, _SUM_NONE, SUM_FILLS, _FILLS_ASK, _FILLS_NONE,
     N_ROWS, N_PRINTS, AT_EVENT, TILE_ROW,

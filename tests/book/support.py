@@ -207,6 +207,20 @@ class Market:
         prices = [o[1] for o in self.orders.values() if o[0] == side]
         return (max(prices) if side == "B" else min(prices)) if prices else None
 
+    def flicker(self) -> None:
+        """A better level that comes and goes within one event, while others change behind it."""
+        side = self.draw.choice("BA")
+        if (best := self.best(side)) is None:
+            self.add()
+            return
+        better = best + (self.tick if side == "B" else -self.tick)
+        self.next_id += 1
+        mine = self.next_id
+        self.put("A", side, better, 1, mine)
+        for _ in range(self.draw.randint(1, 3)):
+            self.modify()
+        self.put("C", side, better, 1, mine)
+
     def run(self, records: int) -> list[Rec]:
         while len(self.out) < records:
             self.now += self.draw.choice((0, 10, 1000, 10**6, 3 * 10**8))
@@ -217,8 +231,10 @@ class Market:
                 self.cancel()
             elif kind < 0.8:
                 self.modify()
-            elif kind < 0.97:
+            elif kind < 0.93:
                 self.trade()
+            elif kind < 0.97:
+                self.flicker()
             elif kind < 0.985:
                 self.snapshot()
             else:

@@ -186,6 +186,13 @@ def test_a_trade_is_a_row_even_if_nothing_changed() -> None:
     assert ran.book.num_rows == 6
 
 
+def test_a_level_that_changed_while_it_was_pushed_out_is_read_again() -> None:
+    script = start()("A", "B", 101, 1, 9, more=True)("C", "B", 100, 5, 1, more=True)
+    ran = script("C", "B", 101, 1, 9).run(depth=1)
+    last = plain(ran.book)[-1]
+    assert (last["bid_px_00"], last["bid_sz_00"], last["bid_ct_00"]) == (100, 10, 2)
+
+
 # --- snapshots ---------------------------------------------------------------------------------
 
 
