@@ -24,6 +24,13 @@ def test_fill_of_an_order_ahead_does_not_fill_us():
     assert simulate(tape, BUY).brief == []
 
 
+def test_fill_of_the_order_directly_ahead_does_not_fill_us():
+    tape = opening().add(5, "A B 100 4 #5")
+    tape.event(20, "T A 100 4 #0", "F B 100 4 #5", "C B 100 4 #5")
+
+    assert simulate(tape, BUY).brief == []
+
+
 def test_fill_of_an_order_behind_us_at_our_price_fills_us_up_to_its_size():
     tape = opening().add(15, "A B 100 5 #5")
     tape.event(20, "T A 100 2 #0", "F B 100 2 #5", "M B 100 3 #5")
