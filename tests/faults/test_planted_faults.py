@@ -1,0 +1,196 @@
+"""Checks that cannot fail show nothing: each fault planted here must make some test fail.
+
+A copy of the code is changed in one place and the tests that claim to guard it run there,
+interpreted, so that nothing is compiled anew.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+COPIED = ("pipeline", "features", "strategies", "sql", "tests", "docs")
+
+
+@dataclass(frozen=True)
+class Fault:
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: str
+    """Arguments of pytest."""
+
+
+BOOK = "tests/book/test_claims.py"
+FAULTS = [
+    Fault(
+        "fills applied to the book",
+        "pipeline/book/kernel.py",
+        "    ob.note_fill(book, slot, np.int64(records.size[i]))",
+        "    ob.remove(book, slot)",
+        BOOK,
+    ),
+    Fault(
+        "R ignored",
+        "pipeline/book/orders.py",
+        "        clear(book)\n        return _change(CLEARED, nowhere)",
+        "        return _change(CLEARED, nowhere)",
+        BOOK,
+    ),
+    Fault(
+        "sides swapped",
+        "pipeline/book/orders.py",
+        "    if side == 66:  # B\n        return np.int64(BID)\n    if side == 65:  # A",
+        "    if side == 65:\n        return np.int64(BID)\n    if side == 66:",
+        BOOK,
+    ),
+    Fault(
+        "snapshot counted as flow",
+        "pipeline/book/kernel.py",
+        "            if flags & F_SNAPSHOT == 0:\n                enter_flow(run, change)",
+        "            enter_flow(run, change)",
+        BOOK,
+    ),
+    Fault(
+        "F_LAST ignored",
+        "pipeline/book/kernel.py",
+        "            if records.flags[i - 1] & F_LAST == 0:\n                continue\n",
+        "",
+        BOOK,
+    ),
+    Fault(
+        "a size increase keeps its place",
+        "pipeline/book/orders.py",
+        "        if size <= standing and (size",
+        "        if (size > old_size) or (size",
+        BOOK,
+    ),
+    Fault(
+        "zones relative to the touch after the event",
+        "pipeline/book/emit.py",
+        "    if key >= cursor[tape.TOUCH + side]:",
+        "    if key > cursor[tape.TOUCH + side]:",
+        BOOK,
+    ),
+    Fault(
+        "a doubtful book counted as valid",
+        "pipeline/book/kernel.py",
+        "    if flags & F_MAYBE_BAD_BOOK:\n        cursor[tape.BAD] = 1",
+        "    if flags & F_MAYBE_BAD_BOOK:\n        cursor[tape.BAD] = 0",
+        BOOK,
+    ),
+    Fault(
+        "undefined prices kept as numbers",
+        "pipeline/ingest/columns.py",
+        '        return Spec(name, "price", np.dtype("i8"), UNDEF_PRICE)',
+        '        return Spec(name, "price", np.dtype("i8"), None)',
+        "tests/ingest/test_columns.py",
+    ),
+    Fault(
+        "a cut file taken for a short day",
+        "pipeline/ingest/dbn.py",
+        "        if not fault and len(rest):",
+        "        if not fault and len(rest) > 56:",
+        "tests/ingest/test_reader.py",
+    ),
+    Fault(
+        "session boundary at the wrong hour",
+        "pipeline/calendar.toml",
+        'zone = "America/Chicago"\nopen = "17:00"\nclose = "16:00"\nregular = ["08:30", "15:15"]',
+        'zone = "America/Chicago"\nopen = "17:00"\nclose = "17:00"\nregular = ["08:30", "15:15"]',
+        "tests/calendar",
+    ),
+    Fault(
+        "a window sees later rows of its tie",
+        "features/order_flow.py",
+        "        pl.when(bid >= bid0).then(bid_size).otherwise(0)",
+        "        pl.when(bid > bid0).then(bid_size).otherwise(0)",
+        "tests/features/test_against_reference.py -k ofi",
+    ),
+    Fault(
+        "fees earned instead of paid",
+        "pipeline/backtest/ledger.py",
+        "        return checked(self.cash + self.value(marks) - self.fees)",
+        "        return checked(self.cash + self.value(marks) + self.fees)",
+        "tests/backtest/ledger_test.py",
+    ),
+    Fault(
+        "the profit of a short position has the wrong sign",
+        "pipeline/backtest/ledger.py",
+        "        return round_half_even(self.multiplier * mark_2x * self.position / 2)",
+        "        return round_half_even(self.multiplier * mark_2x * abs(self.position) / 2)",
+        "tests/backtest/ledger_test.py",
+    ),
+    Fault(
+        "a cancel behind us moves us up",
+        "pipeline/backtest/rules.py",
+        "            and change.old_priority <= sim.own[row, st.O_MARKER]",
+        "            and change.old_priority >= 0",
+        "tests/backtest/fill_rules_test.py",
+    ),
+    Fault(
+        "a fill of an order ahead fills us",
+        "pipeline/backtest/rules.py",
+        "            elif reading == st.EXACT:\n                i += 1\n                continue",
+        "            elif reading == st.EXACT:\n                pass",
+        "tests/backtest/fill_rules_test.py",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout to spoil; each test puts back what it changed."""
+    folder = tmp_path_factory.mktemp("faulty")
+    for name in COPIED:
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    return folder
+
+
+def run_tests(folder: Path, arguments: str) -> int:
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(folder)}
+    environment["MBO_REAL_DATA"] = "skip"
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, *arguments.split()],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
+    return done.returncode
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tests", sorted({fault.tests for fault in FAULTS}))
+def test_without_a_fault_they_pass(copy: Path, tests: str) -> None:
+    assert run_tests(copy, tests) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name.replace(" ", "-"))
+def test_a_planted_fault_is_found(copy: Path, fault: Fault) -> None:
+    path = copy / fault.file
+    text = path.read_text()
+    assert text.count(fault.old) == 1, "the code has changed: plant the fault anew"
+    path.write_text(text.replace(fault.old, fault.new))
+    try:
+        assert run_tests(copy, fault.tests) == 1
+    finally:
+        path.write_text(text)
+
+
+def test_the_faults_still_fit_the_code() -> None:
+    """Fast, in the default suite: planting must not fail silently when code moves."""
+    for fault in FAULTS:
+        assert (ROOT / fault.file).read_text().count(fault.old) == 1, fault.name
