@@ -15,7 +15,7 @@ from pipeline.backtest.state import Sim
 from pipeline.backtest.venue import arrive_cancel, arrive_new, arrive_replace, end_all
 from pipeline.book import orders as ob
 from pipeline.book.layout import Scalar
-from pipeline.jit import kernel
+from pipeline.jit import inline, kernel
 from pipeline.units import UNDEF_PRICE
 
 _MARKOUT, _HEAP, _SCHEDULE, _MARK, _DECISION = range(5)
@@ -109,7 +109,7 @@ def _deliver(sim: Sim) -> None:
         executor.hear(sim, time, kind, order, a)
 
 
-@kernel
+@inline
 def lacking(sim: Sim) -> Scalar:
     """Which array might not take the next step; DONE if all do."""
     meta, book = sim.meta, sim.book
@@ -136,6 +136,15 @@ def lacking(sim: Sim) -> Scalar:
     return np.int64(st.DONE)
 
 
+@inline
+def _next_turn(sim: Sim) -> Scalar:
+    """When the timetable next changes the phase: markouts before it belong to this one."""
+    at = sim.meta[st.NEXT_SCHEDULE]
+    if at < sim.schedule.shape[0]:
+        return sim.schedule[at, st.S_TIME]
+    return np.int64(st.NEVER)
+
+
 @kernel
 def run_due(sim: Sim, before: Scalar) -> Scalar:
     """Let everything happen that is due before a time.
@@ -145,7 +154,9 @@ def run_due(sim: Sim, before: Scalar) -> Scalar:
     """
     meta = sim.meta
     while True:
-        markout = _take_markouts(sim, min(before, _next_due(sim)))
+        markout = np.int64(st.NEVER)
+        if meta[st.MARKOUT + st.HORIZONS - 1] < meta[st.N_FILLS]:
+            markout = _take_markouts(sim, min(before, _next_turn(sim)))
         what, time, class_ = np.int64(_MARKOUT), np.int64(st.NEVER), np.int64(9)
         if meta[st.N_HEAP] > 0:
             what, time, class_ = np.int64(_HEAP), sim.heap[0, st.H_TIME], sim.heap[0, st.H_CLASS]
@@ -193,12 +204,3 @@ def run_due(sim: Sim, before: Scalar) -> Scalar:
             executor.decide(
                 sim, time, rows[at, st.D_TARGET], rows[at, st.D_BID], rows[at, st.D_ASK]
             )
-
-
-@kernel
-def _next_due(sim: Sim) -> Scalar:
-    """When the timetable next changes the phase: markouts before it belong to this one."""
-    at = sim.meta[st.NEXT_SCHEDULE]
-    if at < sim.schedule.shape[0]:
-        return sim.schedule[at, st.S_TIME]
-    return np.int64(st.NEVER)
