@@ -36,6 +36,8 @@ class Observations:
     spread: np.ndarray
     signs: np.ndarray
     touch: np.ndarray
+    print_sign: np.ndarray
+    print_queue: np.ndarray
 
 
 def observe(rows: np.ndarray) -> Observations:
@@ -68,6 +70,7 @@ def observe(rows: np.ndarray) -> Observations:
     }
     ratio = lambda a, b: (a - b) / np.maximum(a + b, 1)  # noqa: E731
     last = np.flatnonzero(np.diff(book["ts_recv"] // WINDOW_NS)) + 1
+    first = np.flatnonzero(np.diff(trades["ts_event"]) > 0) + 1  # one print an event
     return Observations(
         up=moves[at] > 0,
         queue=ratio(size["bid"], size["ask"])[pick],
@@ -81,6 +84,10 @@ def observe(rows: np.ndarray) -> Observations:
         spread=(ask - bid) // TICK,
         signs=sign,
         touch=np.r_[size["bid"], size["ask"]],
+        print_sign=sign[first],
+        print_queue=ratio(
+            trades["bid_sz_00"][first].astype(float), trades["ask_sz_00"][first].astype(float)
+        ),
     )
 
 
@@ -176,3 +183,12 @@ def test_signs_of_trades_in_the_null_market_are_independent(null: Observations) 
     # Prints of one sweep share their sign: a few of many.
     s = null.signs
     assert correlation(s[:-5], s[5:]) < 3 / np.sqrt(len(s))
+
+
+def test_trades_follow_the_queues_but_not_in_the_null_market(
+    market: Observations, null: Observations
+) -> None:
+    errors = np.sqrt(len(market.print_sign))
+    assert correlation(market.print_sign, market.print_queue) * errors > 10
+    errors = np.sqrt(len(null.print_sign))
+    assert abs(correlation(null.print_sign, null.print_queue)) * errors < 3
