@@ -43,6 +43,10 @@ class Context:
     """Price step in 1e-9."""
     segments: tuple[tuple[int, int], ...]
     """Trading hours: the session without its breaks."""
+    announced_close: int | None = None
+    """The close as the calendar announces it.  Where trading ended otherwise, ``segments`` tell
+    when, but nobody knew before.  None: the end of the last segment.
+    """
     rth: tuple[int, int] | None = None
     local_offset: int = 0
     """What to add to UTC for the exchange's local time at the open."""
@@ -56,7 +60,7 @@ class Context:
         values = {
             "tick": self.tick,
             "session_open": self.segments[0][0],
-            "session_close": self.segments[-1][1],
+            "session_close": self.announced_close or self.segments[-1][1],
             "rth_open": rth[0],
             "rth_close": rth[1],
             "session_date": self.session.year * 10_000

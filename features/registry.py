@@ -30,8 +30,8 @@ import polars as pl
 
 from features.columns import mid_ticks
 from features.events import levels_needed, split_columns
+from features.parameters import Choice, Numbers, Parameter, Windows
 from features.windows import (
-    DURATION_PATTERN,
     WARM_HALF_LIVES,
     ahead_time,
     looks_ahead,
@@ -41,6 +41,20 @@ from features.windows import (
 )
 from pipeline.errors import RequestError
 from pipeline.units import format_duration
+
+__all__ = [
+    "FEATURES",
+    "LABELS",
+    "Choice",
+    "Column",
+    "Family",
+    "Numbers",
+    "Parameter",
+    "Registry",
+    "Windows",
+    "feature",
+    "label",
+]
 
 F = TypeVar("F", bound=Callable[..., pl.Expr])
 Mirror = Literal["odd", "even", "swap", "swap_odd"]
@@ -57,64 +71,6 @@ BUILT_IN = (
     "clock",
 )
 """Modules of features, in the order their columns are listed."""
-
-
-@dataclass(frozen=True)
-class Windows:
-    """Windows of a parameter: by time (``1s``), by rows (``n50``), by half-life (``h10s``)."""
-
-    time: tuple[str, ...] = ()
-    rows: tuple[int, ...] = ()
-    half_life: tuple[str, ...] = ()
-
-    @property
-    def values(self) -> tuple[str, ...]:
-        rows = tuple(f"n{n}" for n in self.rows)
-        return rows + self.time + tuple(f"h{h}" for h in self.half_life)
-
-    @property
-    def pattern(self) -> str:
-        forms = ["n[1-9][0-9]*"] if self.rows else []
-        forms += [DURATION_PATTERN] if self.time else []
-        forms += [f"h{DURATION_PATTERN}"] if self.half_life else []
-        return "|".join(forms)
-
-    def parse(self, text: str) -> str:
-        return text
-
-
-@dataclass(frozen=True)
-class Numbers:
-    """Whole numbers; values between ``low`` and ``high`` work besides those of the grid."""
-
-    values: tuple[int, ...]
-    low: int
-    high: int
-
-    @property
-    def pattern(self) -> str:
-        return "[0-9]{1,9}"
-
-    def parse(self, text: str) -> int | None:
-        value = int(text)
-        return value if self.low <= value <= self.high and str(value) == text else None
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One of a few words."""
-
-    values: tuple[str, ...]
-
-    @property
-    def pattern(self) -> str:
-        return "|".join(re.escape(v) for v in self.values)
-
-    def parse(self, text: str) -> str:
-        return text
-
-
-Parameter = Windows | Numbers | Choice
 
 
 @dataclass(frozen=True)

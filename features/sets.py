@@ -133,7 +133,7 @@ def load_user_features(path: Path) -> str:
     module = module_from_spec(spec)
     sys.modules[name] = module
     try:
-        with registry.declared_in(str(path)):
+        with registry.declared_in(str(path.resolve())):
             spec.loader.exec_module(module)
     except RequestError:
         del sys.modules[name]

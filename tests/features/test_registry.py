@@ -157,7 +157,7 @@ def test_a_file_of_the_users_own_is_loaded_computed_and_reloaded(tmp_path: Path)
         frame = pl.concat(list(compute(world, FEATURES.resolve(["my_return_2s", "return_2s"]))))
         assert frame["my_return_2s"].to_list() == (-frame["return_2s"]).to_list()
     finally:
-        FEATURES.forget(str(path))
+        FEATURES.forget(str(path.resolve()))
 
 
 DECLARED = """
@@ -181,7 +181,7 @@ def test_faulty_files_are_refused(tmp_path: Path, text: str, message: str) -> No
     path.write_text(text)
     with pytest.raises(RequestError, match=message):
         load_user_features(path)
-    FEATURES.forget(str(path))
+    FEATURES.forget(str(path.resolve()))
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.engine import compute
+from features.registry import FEATURES
 from features.sets import feature_set
 from pipeline.calendar import calendar_for
 from pipeline.catalog import LakeCatalog
@@ -197,9 +198,12 @@ def test_a_changed_file_of_the_users_own_is_computed_again(lake: Path, tmp_path:
     )
     path.write_text(text.format(2))
     settings = with_set("own", {"own": {"features": ["doubled_mid"]}}, files=(str(path),))
-    assert run(FeatureStage(), lake, settings).done == SESSIONS
-    assert run(FeatureStage(), lake, settings).up_to_date == SESSIONS
-    first = read(stored(lake)[0])
-    path.write_text(text.format(-2))
-    assert run(FeatureStage(), lake, settings).done == SESSIONS
-    assert read(stored(lake)[0])["doubled_mid"].equals(-first["doubled_mid"], check_names=False)
+    try:
+        assert run(FeatureStage(), lake, settings).done == SESSIONS
+        assert run(FeatureStage(), lake, settings).up_to_date == SESSIONS
+        first = read(stored(lake)[0])
+        path.write_text(text.format(-2))
+        assert run(FeatureStage(), lake, settings).done == SESSIONS
+        assert read(stored(lake)[0])["doubled_mid"].equals(-first["doubled_mid"], check_names=False)
+    finally:
+        FEATURES.forget(str(path.resolve()))

@@ -81,6 +81,7 @@ def make_world(
         session=date(2025, 3, 5),
         tick=TICK,
         segments=hours,
+        announced_close=hours[-1][1] + 5 * NS_PER_S,  # trading ended before it was to
         rth=(int(ts[rows // 2]), int(ts[rows * 4 // 5])),
         local_offset=-6 * 3600 * NS_PER_S,
         expiration=MIDNIGHT + 16 * NS_PER_DAY,
