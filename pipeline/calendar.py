@@ -78,6 +78,16 @@ class Session:
         }
 
 
+def hours_of(scheduled: Session, traded: Session) -> dict[str, Any]:
+    """A session as JSON values: hours as they were traded, announcements as they were known.
+
+    Nothing may know of an unscheduled halt or close before it happens: what is asked ahead of
+    time, such as the time left to the close, refers to the schedule.
+    """
+    rth = list(scheduled.rth) if scheduled.rth else None
+    return {**traded.params(), "rth": rth, "announced_close": scheduled.close_ns}
+
+
 class Calendar:
     """The sessions of a product.  Cheap to make; sessions are computed when asked for."""
 

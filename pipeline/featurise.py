@@ -22,8 +22,8 @@ from features.events import Context
 from features.kernels import compile_kernels
 from features.registry import Column
 from features.sets import FeatureSet, feature_set, load_user_features
-from pipeline.calendar import Calendar, Session, calendar_for, utc_dates
-from pipeline.calendar_status import with_status
+from pipeline.calendar import Calendar, Session, calendar_for, hours_of, utc_dates
+from pipeline.calendar_status import session_with_status
 from pipeline.config import Settings
 from pipeline.errors import InputError, RequestError
 from pipeline.frames import Day, LakeRows
@@ -238,7 +238,7 @@ class _Planner:
             "labels": [column.name for column in self.chosen.labels],
             "files": self.hashes,
             "calendar": calendar.name,
-            "hours": session.params(),
+            "hours": hours_of(scheduled, session),
             "complete": all(day in days for day in wanted),
             "local_offset": _local_offset(calendar, session),
             "tick": row.get("tick_size"),
@@ -252,18 +252,10 @@ class _Planner:
         self, calendar: Calendar, session: Session, dataset: str, symbol: str, days: Sequence[date]
     ) -> Session:
         """The session with the hours the vendor's status records tell, where there are any."""
-        times: list[int] = []
-        actions: list[int | str] = []
-        for day in days:
-            keys = Partition.of(dataset=dataset, date=day, symbol=symbol)
-            stored = self.catalog.get("vendor_status", keys)
-            for path in stored.files if stored else ():
-                table = pq.ParquetFile(path).read(columns=["ts_recv", "action"])
-                times += table["ts_recv"].cast(pa.int64()).to_pylist()
-                actions += table["action"].to_pylist()
-        known = [(t, a) for t, a in zip(times, actions, strict=True) if None not in (t, a)]
-        known.sort(key=lambda pair: pair[0])
-        return with_status(calendar, session, [t for t, _ in known], [a for _, a in known])
+        keys = (Partition.of(dataset=dataset, date=day, symbol=symbol) for day in days)
+        stored = (self.catalog.get("vendor_status", key) for key in keys)
+        paths = [path for item in stored if item for path in item.files]
+        return session_with_status(calendar, session, paths)
 
     def _instrument(self, dataset: str, symbol: str, session: date) -> Mapping[str, Any]:
         rows = self.instruments.get((dataset, symbol), [])
@@ -336,6 +328,7 @@ def _source(task: Task, inputs: Inputs) -> LakeRows:
         session=date.fromisoformat(hours["session"]),
         tick=params["tick"],
         segments=tuple((a, b) for a, b in hours["segments"]),
+        announced_close=hours["announced_close"],
         rth=tuple(hours["rth"]) if hours["rth"] else None,
         local_offset=params["local_offset"],
         expiration=params["expiration"],

@@ -17,7 +17,7 @@ from pipeline.backtest.fees import choose_schedule
 from pipeline.backtest.request import Request
 from pipeline.book.stage import CARRY_DAYS
 from pipeline.book.venues import rule_of
-from pipeline.calendar import Session, calendar_for, product_of, utc_dates
+from pipeline.calendar import Session, calendar_for, hours_of, product_of, utc_dates
 from pipeline.errors import RequestError
 from pipeline.stage import Catalog, Partition, Ref, Selection, Stored, TableRef, Task, require
 
@@ -184,7 +184,7 @@ class _Planner:
                 continue
             sessions.append(session)
             # The hours the features were made with: the vendor's status records may differ.
-            hours.append(item.notes.get("hours") or session.params())
+            hours.append(item.notes.get("hours") or hours_of(session, session))
             used.append(item)
         if not sessions:
             return None

@@ -70,11 +70,14 @@ class SessionTimes(Protocol):
     def close_ns(self) -> int: ...
 
     @property
+    def announced_close_ns(self) -> int: ...
+
+    @property
     def segments(self) -> Sequence[tuple[int, int]]: ...
 
 
 def timetable(sessions: Sequence[SessionTimes], flatten_before: int | None) -> I64:
-    """The timetable of sessions, in order; ``flatten_before`` the close in ns, or None.
+    """The timetable of sessions, in order; ``flatten_before`` the announced close in ns, or None.
 
     A segment is half open: an event at its opening time belongs to it, one at its closing time
     does not.  Entries happen after everything of their nanosecond, hence the minus one.
@@ -86,7 +89,10 @@ def timetable(sessions: Sequence[SessionTimes], flatten_before: int | None) -> I
         for opens, closes in session.segments:
             own += [(opens - 1, st.AT_OPEN, number), (closes - 1, st.AT_CLOSE, number)]
         if flatten_before is not None:
-            own.append((session.close_ns - flatten_before, st.AT_FLATTEN, number))
+            # Before the announced close: that trading would end earlier was not known.
+            flatten = session.announced_close_ns - flatten_before
+            if flatten < session.close_ns:
+                own.append((flatten, st.AT_FLATTEN, number))
         rows += sorted(own)
         rows.append((session.close_ns - 1, st.AT_END, number))
     return np.array(rows, np.int64).reshape(-1, 3)

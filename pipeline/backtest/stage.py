@@ -93,13 +93,18 @@ class SessionSpec:
     date: date
     preopen_ns: int
     close_ns: int
+    """When trading ended."""
+    announced_close_ns: int
+    """When it was to end, by the calendar."""
     segments: tuple[tuple[int, int], ...]
 
     @classmethod
     def parse(cls, params: Mapping[str, Any]) -> SessionSpec:
         segments = tuple((int(a), int(b)) for a, b in params["segments"])
         close = segments[-1][1]
-        return cls(date.fromisoformat(params["session"]), params["preopen"], close, segments)
+        announced = params["announced_close"]
+        day = date.fromisoformat(params["session"])
+        return cls(day, params["preopen"], close, announced, segments)
 
 
 class _Run:

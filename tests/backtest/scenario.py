@@ -28,6 +28,11 @@ class Session:
     preopen_ns: int = PREOPEN
     close_ns: int = END
     segments: tuple[tuple[int, int], ...] = ((0, END),)
+    announced: int | None = None
+
+    @property
+    def announced_close_ns(self) -> int:
+        return self.close_ns if self.announced is None else self.announced
 
 
 @dataclass

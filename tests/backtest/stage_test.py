@@ -150,6 +150,7 @@ def hours(day: int) -> dict:
         "rth": None,
         "end": closes,
         "early_close": False,
+        "announced_close": closes,
     }
 
 

@@ -202,3 +202,11 @@ def test_rows_are_handed_out_once_whatever_the_chunks():
     assert fills == [f[1] for f in whole[0]]
     assert orders == [o[3] for o in whole[1]]
     assert np.all(np.diff(fills) >= 0)
+
+
+def test_flattening_waits_for_the_announced_close() -> None:
+    """That trading would end earlier was not known: nothing may happen because of it."""
+    schedule = timetable([Session(close_ns=1000, segments=((0, 1000),), announced=5000)], 4400)
+    assert [int(row[0]) for row in schedule if row[1] == st.AT_FLATTEN] == [600]
+    schedule = timetable([Session(close_ns=1000, segments=((0, 1000),), announced=5000)], 100)
+    assert st.AT_FLATTEN not in schedule[:, 1]

@@ -532,7 +532,7 @@ def vol_annual(s: Session, i: int, t: int, grid: str, window: str) -> Value:
     variance, m = rv(s, i, t, grid, window), mid_of(s, i)
     if variance is None or not m:
         return None
-    year = 252 * (s.context.segments[-1][1] - s.context.segments[0][0])
+    year = 252 * (s.context.announced_close - s.context.segments[0][0])
     return math.sqrt(variance * year / duration(window)) / abs(m)
 
 
@@ -615,7 +615,7 @@ def session_part(s: Session, i: int, t: int) -> Value:
 def phase(s: Session, t: int, cycle: str) -> float:
     if cycle == "day":
         return 2 * math.pi * ((t + s.context.local_offset) % DAY) / DAY
-    opened, closed = s.context.segments[0][0], s.context.segments[-1][1]
+    opened, closed = s.context.segments[0][0], s.context.announced_close
     return 2 * math.pi * (t - opened) / (closed - opened)
 
 
@@ -718,7 +718,7 @@ FEATURES: dict[str, Callable[..., Value]] = {
     "ema_gap_z": ema_gap_z,
     "session_date": lambda s, i, t: int(s.context.session.strftime("%Y%m%d")),
     "seconds_since_open": lambda s, i, t: (t - s.context.segments[0][0]) / NS,
-    "seconds_to_close": lambda s, i, t: (s.context.segments[-1][1] - t) / NS,
+    "seconds_to_close": lambda s, i, t: (s.context.announced_close - t) / NS,
     "is_rth": is_rth,
     "session_part": session_part,
     "time_sin": lambda s, i, t, cycle: math.sin(phase(s, t, cycle)),
