@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Context, Decimal
 from fractions import Fraction
 from typing import Final
 
@@ -25,6 +25,9 @@ MONEY_SCALE: Final = 10**9
 MONEY_LIMIT: Final = 10**38
 """Decimal(38, 9) holds less than this in 1e-9 units: a larger sum is an error, not a wrap."""
 
+_WIDE: Final = Context(prec=60)
+"""Enough digits for every value of the column; decimal's own 28 would round."""
+
 
 def round_half_even(value: Fraction) -> int:
     """Nearest integer, ties to the even one."""
@@ -33,7 +36,7 @@ def round_half_even(value: Fraction) -> int:
 
 def to_decimal(units: int) -> Decimal:
     """Money in 1e-9 units as a decimal with nine digits."""
-    return Decimal(units).scaleb(-9)
+    return _WIDE.scaleb(Decimal(units), -9)
 
 
 def from_decimal(value: Decimal | str | int) -> int:
@@ -44,8 +47,9 @@ def from_decimal(value: Decimal | str | int) -> int:
     ValueError
         If it has more than nine digits after the point.
     """
-    units = Decimal(value) * MONEY_SCALE
-    if units != units.to_integral_value():
+    # Not in decimal arithmetic: its 28 digits would round without a word.
+    units = Fraction(value) * MONEY_SCALE
+    if units.denominator != 1:
         raise ValueError(f"{value} has more than nine digits after the point")
     return int(units)
 
