@@ -96,7 +96,7 @@ def test_the_markets_have_everything_in_them() -> None:
         assert len(set(times)) < len(times)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     kind=st.sampled_from(["fast", "slow"]),

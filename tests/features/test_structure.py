@@ -58,7 +58,7 @@ NO_SHRINKING = (Phase.explicit, Phase.generate)
 CLOCKS = ("event", "touch", "grid:20s")
 
 
-@settings(max_examples=12, deadline=None, phases=NO_SHRINKING)
+@settings(max_examples=8, deadline=None, phases=NO_SHRINKING)
 @given(rows=st.integers(30, 219), seed=st.sampled_from([1, 2]), clock=st.sampled_from(CLOCKS))
 def test_no_feature_knows_more_than_the_rows_before(rows: int, seed: int, clock: str) -> None:
     """A1: cut the tables anywhere, inside ties too: what remains is the same, to the bit."""
@@ -68,7 +68,7 @@ def test_no_feature_knows_more_than_the_rows_before(rows: int, seed: int, clock:
         assert_frame_equal(known, whole(seed, clock).head(known.height), check_exact=True)
 
 
-@settings(max_examples=8, deadline=None, phases=NO_SHRINKING)
+@settings(max_examples=5, deadline=None, phases=NO_SHRINKING)
 @given(rows=st.integers(30, 219), seed=st.sampled_from([1, 2]), other=st.integers(0, 1000))
 def test_no_feature_changes_with_another_future(rows: int, seed: int, other: int) -> None:
     """A2: what comes after the cut is replaced; what was before it stays."""
@@ -94,7 +94,7 @@ def test_every_label_fails_the_causality_test(column: Column) -> None:
 
 
 @pytest.mark.parametrize("clock", CLOCKS)
-@pytest.mark.parametrize(("chunk", "seed"), [(13, 1), (37, 2), (110, 1)])
+@pytest.mark.parametrize(("chunk", "seed"), [(29, 1), (110, 2)])
 def test_chunks_change_nothing(chunk: int, seed: int, clock: str) -> None:
     """A3: one run in pieces of any size equals one in one piece, to the bit."""
     pieces = run(replace(world(seed), chunk=chunk), clock)
@@ -104,15 +104,16 @@ def test_chunks_change_nothing(chunk: int, seed: int, clock: str) -> None:
 def test_one_row_at_a_time_changes_nothing() -> None:
     names = ["ofi_10s", "ofi_n10", "ema_gap_h1s", "return_10s", "rv_1s_60s", "since_trade", "cvd"]
     chosen = FEATURES.resolve([*names, "ofi_normalised_10s", "vwap_z_60s", "zscore_10s"])
-    for clock in CLOCKS:
-        pieces = run(replace(world(2), chunk=1), clock, chosen)
-        assert_frame_equal(pieces, run(world(2), clock, chosen), check_exact=True)
+    small = make_world(2, 70, SLOW)
+    for clock in ("event", "grid:20s"):
+        pieces = run(replace(small, chunk=1), clock, chosen)
+        assert_frame_equal(pieces, run(small, clock, chosen), check_exact=True)
 
 
 def test_labels_do_not_depend_on_chunks() -> None:
     labels = LABELS.resolve("tier1")
     for clock in CLOCKS:
-        pieces = run(replace(world(2), chunk=5), clock, labels)
+        pieces = run(replace(world(2), chunk=23), clock, labels)
         assert_frame_equal(pieces, run(world(2), clock, labels), check_exact=True)
 
 
@@ -197,7 +198,7 @@ def test_prices_on_the_tick_are_exact_in_ticks(tick: int) -> None:
         trades=tables.trades.with_columns((pl.col("price") * factor).cast(pl.Int64)),
     )
     chosen = FEATURES.resolve(["mid", "spread", "vwap_session", "return_10s", "zscore_n10"])
-    for chunk in (1000, 1):
+    for chunk in (1000, 31):
         frame = run(replace(exact, chunk=chunk), chosen=chosen)
         assert frame.drop("bid_px", "ask_px").equals(
             run(tables, chosen=chosen).drop("bid_px", "ask_px")
