@@ -1,4 +1,4 @@
--- What did the book look like just before each of our fills? The last book row before its event.
+-- What did the book look like just before each of our fills? The last book row before it.
 SELECT
     f.run_id,
     f.reading,
@@ -17,6 +17,8 @@ SELECT
     CASE f.side WHEN 'B' THEN 1 ELSE -1 END * ((b.bid_px_00 + b.ask_px_00) / 2 - f.price) AS edge,
     f.markout_1s
 FROM fills AS f
+-- A maker's event filled it: the row before that. A taker's event is the last one it came after.
 ASOF LEFT JOIN book AS b
-    ON f.dataset = b.dataset AND f.symbol = b.symbol AND f.event > b.event
+    ON f.dataset = b.dataset AND f.symbol = b.symbol
+    AND f.event + (f.role = 'taker')::INT > b.event
 ORDER BY f.run_id, f.reading, f.ts, f.fill;

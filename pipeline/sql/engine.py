@@ -23,13 +23,26 @@ _NO_TABLE = re.compile(r"Table with name \"?([^\"\s]+?)\"? does not exist")
 _SUGGESTION = re.compile(r"\s*Did you mean .*", re.DOTALL)
 
 
-def connect(lake: str | Path) -> duckdb.DuckDBPyConnection:
+_AS_OF = re.compile(r"\basof\b", re.IGNORECASE)
+
+
+def needs_row_keys(query: str) -> bool:
+    """Whether a query joins "as of".
+
+    DuckDB 2.0 finds no matches, without a word, where such a join compares two columns that are
+    constants of their files on both sides, as dataset and symbol are.
+    """
+    return _AS_OF.search(query) is not None
+
+
+def connect(lake: str | Path, *, row_keys: bool = False) -> duckdb.DuckDBPyConnection:
     """A connection with a view for each table of the lake, and those of ``sql/views.sql``.
 
     Prices are DECIMAL(18,9), sizes and counts BIGINT, times TIMESTAMP_NS in UTC, enumerations
     text; partition keys are columns, with ``expiration`` beside ``symbol``.  The connection may
     read files of the lake only, and its settings are locked; :func:`run_query` refuses
-    statements that would write.
+    statements that would write.  ``row_keys`` is needed for ASOF joins, see
+    :func:`needs_row_keys`; :func:`run_query` sees to it by itself.
 
     Raises
     ------
@@ -51,7 +64,7 @@ def connect(lake: str | Path) -> duckdb.DuckDBPyConnection:
     spill = os.path.join(tempfile.gettempdir(), f"mbo-sql-{os.getpid()}")
     connection.execute(f"SET temp_directory = '{_text(spill)}'")
     parts = lake_parts(root)
-    maker = ViewMaker(connection, parts)
+    maker = ViewMaker(connection, parts, row_keys=row_keys)
     for view in plan_views(parts):
         try:
             maker.create(view)
@@ -85,6 +98,14 @@ def _create_derived(connection: duckdb.DuckDBPyConnection) -> None:
             connection.execute(statement)
 
 
+def _connection(
+    lake: str | Path | duckdb.DuckDBPyConnection, query: str
+) -> duckdb.DuckDBPyConnection:
+    if isinstance(lake, str | os.PathLike):
+        return connect(lake, row_keys=needs_row_keys(query))
+    return lake
+
+
 def run_query(
     text: str,
     lake: str | Path | duckdb.DuckDBPyConnection,
@@ -110,7 +131,7 @@ def run_query(
     import duckdb
 
     query = resolve(text)
-    connection = lake if isinstance(lake, duckdb.DuckDBPyConnection) else connect(lake)
+    connection = _connection(lake, query)
     try:
         check_read_only(connection, query)
         return read_result(connection.sql(query), max_rows)
@@ -124,7 +145,7 @@ def query_frame(lake: str | Path | duckdb.DuckDBPyConnection, text: str) -> pl.D
     import polars as pl
 
     query = resolve(text)
-    connection = lake if isinstance(lake, duckdb.DuckDBPyConnection) else connect(lake)
+    connection = _connection(lake, query)
     try:
         check_read_only(connection, query)
         frame = pl.from_arrow(connection.sql(query).to_arrow_table())

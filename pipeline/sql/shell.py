@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import MboError, RequestError
-from pipeline.sql.engine import columns_of, connect, run_query, split
-from pipeline.sql.queries import named_queries
+from pipeline.sql.engine import columns_of, connect, needs_row_keys, run_query, split
+from pipeline.sql.queries import named_queries, resolve
 
 if TYPE_CHECKING:
     import duckdb
@@ -33,7 +33,7 @@ def shell(lake: str | Path, *, limit: int = 40) -> None:
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401 - gives input() its editing and history
     print(f"{lake}: read-only SQL (DuckDB). Statements end with ; and .help helps.")
-    prompt = Prompt(connection, limit)
+    prompt = Prompt(lake, connection, limit)
     while not prompt.done:
         try:
             line = input(prompt.text)
@@ -50,7 +50,8 @@ def shell(lake: str | Path, *, limit: int = 40) -> None:
 class Prompt:
     """What has been typed of a statement so far, and what to do with a line."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, limit: int) -> None:
+    def __init__(self, lake: str | Path, connection: duckdb.DuckDBPyConnection, limit: int) -> None:
+        self._lake = lake
         self._connection = connection
         self._limit = limit
         self._lines: list[str] = []
@@ -82,7 +83,8 @@ class Prompt:
 
     def _run(self, statement: str) -> None:
         for text in split(self._connection, statement):
-            print(run_query(text, self._connection).render(self._limit))
+            lake = self._lake if needs_row_keys(resolve(text)) else self._connection
+            print(run_query(text, lake).render(self._limit))
 
     def _command(self, words: list[str]) -> None:
         name, rest = words[0], words[1:]

@@ -152,11 +152,21 @@ def expression(name: str, type_: str, prices: frozenset[str]) -> str:
     return column
 
 
-class ViewMaker:
-    """Creates the views of a lake on one connection."""
+_ROW = "file_row_number"
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, parts: Sequence[Part]) -> None:
+
+class ViewMaker:
+    """Creates the views of a lake on one connection.
+
+    With ``row_keys`` the partition keys are values of each row, no longer constants of their
+    file: filters on them skip no files, but "as of" joins are right.
+    """
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, parts: Sequence[Part], *, row_keys: bool
+    ) -> None:
         self._connection = connection
+        self._row_keys = row_keys
         self._spans = _expirations(parts)
         self._repeated = {
             owner for owner, spans in self._spans.items() if len({at for *_, at in spans}) > 1
@@ -181,16 +191,23 @@ class ViewMaker:
         self._files += 1
         self._connection.execute(f"SET VARIABLE {variable} = ?", [[part.path for part in parts]])
         types = ", ".join(f"{quote(k)}: {'DATE' if k in DATED else 'VARCHAR'}" for k in keys)
-        source = f"read_parquet(getvariable('{variable}'), hive_partitioning = {bool(keys)}" + (
-            f", hive_types = {{{types}}})" if keys else ")"
-        )
+        options = f"hive_partitioning = {bool(keys)}"
+        if keys:
+            options += f", hive_types = {{{types}}}"
+        if self._row_keys:
+            options += f", {_ROW} = true"
+        source = f"read_parquet(getvariable('{variable}'), {options})"
         described = self._connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
-        stored = {row[0]: row[1] for row in described}
+        stored = {row[0]: row[1] for row in described if row[0] != _ROW}
         shown = [*keys, *(name for name in stored if name not in keys)]
         columns = [
             expression(name, stored[name], frozenset() if name in keys else prices)
             for name in shown
         ]
+        if self._row_keys:
+            for i, name in enumerate(keys):
+                key = quote(name)
+                columns[i] = f"CASE WHEN {_ROW} >= 0 THEN {key} END AS {key}"
         if "symbol" in stored and "expiration" not in stored and table != "sources":
             place = 1 + shown.index("symbol")
             columns.insert(place, f"{self._expiration(stored)} AS expiration")

@@ -120,28 +120,28 @@ FAULTS = [
         "pipeline/backtest/ledger.py",
         "        return checked(self.cash + self.value(marks) - self.fees)",
         "        return checked(self.cash + self.value(marks) + self.fees)",
-        "tests/backtest/ledger_test.py",
+        "tests/backtest/test_ledger.py",
     ),
     Fault(
         "the profit of a short position has the wrong sign",
         "pipeline/backtest/ledger.py",
         "        return round_half_even(self.multiplier * mark_2x * self.position / 2)",
         "        return round_half_even(self.multiplier * mark_2x * abs(self.position) / 2)",
-        "tests/backtest/ledger_test.py",
+        "tests/backtest/test_ledger.py",
     ),
     Fault(
         "a cancel behind us moves us up",
         "pipeline/backtest/rules.py",
         "            and change.old_priority <= sim.own[row, st.O_MARKER]",
         "            and change.old_priority >= 0",
-        "tests/backtest/fill_rules_test.py",
+        "tests/backtest/test_fill_rules.py",
     ),
     Fault(
         "a fill of an order ahead fills us",
         "pipeline/backtest/rules.py",
         "            elif reading == st.EXACT:\n                i += 1\n                continue",
         "            elif reading == st.EXACT:\n                pass",
-        "tests/backtest/fill_rules_test.py",
+        "tests/backtest/test_fill_rules.py",
     ),
 ]
 

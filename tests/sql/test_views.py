@@ -259,3 +259,23 @@ def test_thousands_of_partitions_open_at_once(tmp_path: Path) -> None:
     found = run_query("SELECT count(*) FROM mbo WHERE date = '2016-01-01'", connection)
     assert found.rows == [(1,)]
     assert time.perf_counter() - start < 3  # seconds; alone it takes a fifth of one
+
+
+@pytest.mark.parametrize("kind", ["", "LEFT"])
+def test_as_of_joins_find_their_rows_in_partitioned_tables(tmp_path: Path, kind: str) -> None:
+    """Partition keys are constants of a file: two of them in an ASOF join once found nothing."""
+    files = {
+        "left/run_id=r/dataset=X/symbol=S": range(10, 60, 10),
+        "left/run_id=r/dataset=X/symbol=T": [],
+        "right/dataset=X/date=2025-01-01/symbol=S": range(50_000),
+    }
+    for name, events in files.items():
+        (tmp_path / name).mkdir(parents=True)
+        data = pa.table({"event": pa.array(list(events), pa.int64())})
+        pq.write_table(data, tmp_path / name / "part-0.parquet")
+    query = (
+        f'SELECT l.event, r.event AS before FROM "left" AS l ASOF {kind} JOIN "right" AS r '
+        "ON l.dataset = r.dataset AND l.symbol = r.symbol AND l.event > r.event"
+    )
+    frame = query_frame(tmp_path, query).sort("event")
+    assert frame["before"].to_list() == [9, 19, 29, 39, 49]

@@ -9,7 +9,6 @@ import pytest
 
 from pipeline.backtest import state as st
 from pipeline.backtest.replay import Replay, timetable
-from tests.backtest.reference_test import draw, run_kernel
 from tests.backtest.scenario import (
     END,
     RULE,
@@ -19,6 +18,7 @@ from tests.backtest.scenario import (
     opening,
     simulate,
 )
+from tests.backtest.test_reference import draw, run_kernel
 
 
 def test_order_arrives_after_the_entry_latency():

@@ -13,8 +13,8 @@ from pipeline.backtest import state as st
 from pipeline.backtest.replay import Replay, SimOptions, timetable
 from pipeline.book.columns import chunk_of_structs
 from pipeline.units import PRICE_SCALE
-from tests.backtest.reference_test import run_kernel, run_reference
 from tests.backtest.scenario import RULE, Decision, Session, Tape, decisions_array
+from tests.backtest.test_reference import run_kernel, run_reference
 
 OPEN = 1703545200 * 10**9
 MINUTE = 60 * 10**9

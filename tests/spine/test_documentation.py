@@ -1,0 +1,58 @@
+"""Generated pages say what the declarations say; the rest of the project's papers agree, too."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from pipeline import __version__
+from pipeline.config import load_settings
+from pipeline.documentation import PAGES
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_generated_pages_are_up_to_date(name: str) -> None:
+    page = (ROOT / name).read_text(encoding="utf-8")
+    assert page == PAGES[name](), "run `python -m pipeline.documentation`"
+
+
+def test_the_changelog_knows_the_version() -> None:
+    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_lock_file_holds_names_and_versions_only() -> None:
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    assert all(re.fullmatch(r"[A-Za-z0-9_.-]+==[A-Za-z0-9_.!+-]+", line) for line in lines)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    locked = {line.partition("==")[0].lower().replace("_", "-") for line in lines}
+    for requirement in wanted:
+        name = re.match(r"[A-Za-z0-9_.-]+", requirement)
+        assert name is not None
+        assert name[0].lower() in locked, requirement
+
+
+def test_every_commented_setting_of_the_example_is_a_real_one(tmp_path: Path) -> None:
+    """Uncomment everything in research.toml: it must load."""
+    text = (ROOT / "research.toml").read_text()
+    lines = [re.sub(r"^# (?=\[|[a-z_]+ = )", "", line) for line in text.splitlines()]
+    path = tmp_path / "research.toml"
+    path.write_text("\n".join(lines))
+    assert {"raw", "book", "features", "backtest"} <= set(tomllib.loads(path.read_text()))
+    load_settings(path, {})
+
+
+def test_the_shipped_settings_load() -> None:
+    assert load_settings(ROOT / "research.toml", {}).book.depth == 10
+
+
+def test_links_in_the_papers_lead_somewhere() -> None:
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
