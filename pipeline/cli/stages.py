@@ -82,7 +82,7 @@ def sample(
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder to write; default: data/sample/raw.")
     ] = None,
-    days: Annotated[int | None, typer.Option("--days", min=1, help="Trading sessions.")] = None,
+    days: Annotated[int | None, typer.Option("--days", min=1, max=13, help="Trading sessions.")] = None,
     records: Annotated[
         int | None, typer.Option("--records", min=1000, help="Records a session.")
     ] = None,
@@ -96,11 +96,17 @@ def sample(
     Example: mbo sample --days 5 --records 500000 --out /tmp/sample
     """
     from pipeline.sample import SampleOptions, write_sample
+    from pipeline.sample.instruments import INSTRUMENTS
 
     section = call.settings.sample
+    known = [one.symbol for one in INSTRUMENTS]
+    chosen = [symbol for symbol in known if call.selection.admits_symbol(symbol)]
+    if not chosen:
+        raise RequestError.unknown("symbol", str(call.selection.symbols), known)
     options = SampleOptions(
         out=out or Path(section.raw),
         days=days or section.days,
+        symbols=chosen,
         records=records or section.records,
         seed=section.seed if seed is None else seed,
         null=null,

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import __version__
+from pipeline.backtest.fees import FeeRule
 from pipeline.config import load_settings
 from pipeline.documentation import PAGES
 
@@ -44,7 +45,10 @@ def test_every_commented_setting_of_the_example_is_a_real_one(tmp_path: Path) ->
     path = tmp_path / "research.toml"
     path.write_text("\n".join(lines))
     assert {"raw", "book", "features", "backtest"} <= set(tomllib.loads(path.read_text()))
-    load_settings(path, {})
+    settings = load_settings(path, {})
+    assert {rule["product"] for rule in settings.fees["broker"]} >= {"ES", "MES", "NQ", "CL"}
+    for number, rule in enumerate(settings.fees["broker"]):
+        FeeRule.parse(rule, f"fees.broker {number}")
 
 
 def test_the_shipped_settings_load() -> None:
