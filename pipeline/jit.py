@@ -13,7 +13,7 @@ import hashlib
 import os
 import platform
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,18 +32,10 @@ def _module_files(name: str) -> Iterator[Path]:
     yield from (path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file())
 
 
-def kernel_sources() -> dict[Path, bytes]:
-    """Every file that can change what is compiled: those that use this module, and all they
-    import, whose constants and helpers end up in the kernels.
-    """
-    found: dict[Path, bytes] = {}
-    waiting: list[Path] = []
-    for package in ("pipeline", "features", "strategies"):
-        for path in (_ROOT / package).rglob("*.py"):
-            text = path.read_bytes()
-            if b"from pipeline.jit import" in text:
-                found[path] = text
-                waiting.append(path)
+def with_imports(modules: Iterable[Path]) -> dict[Path, bytes]:
+    """Sources of these modules and of all of ours that they import, directly or not."""
+    found = {path: path.read_bytes() for path in modules}
+    waiting = list(found)
     while waiting:
         for match in _IMPORT.finditer(found[waiting.pop()].decode()):
             names = re.findall(r"\w+", match[2])
@@ -55,9 +47,22 @@ def kernel_sources() -> dict[Path, bytes]:
     return found
 
 
+def kernel_modules() -> list[Path]:
+    """Modules that compile something."""
+    return [
+        path
+        for package in ("pipeline", "features", "strategies")
+        for path in sorted((_ROOT / package).rglob("*.py"))
+        if b"from pipeline.jit import" in path.read_bytes()
+    ]
+
+
 def _sources_hash() -> str:
+    """Hash of every file that can change what is compiled: constants and helpers of the modules
+    that kernels import end up in the kernels.
+    """
     digest = hashlib.sha256()
-    for path, text in sorted(kernel_sources().items()):
+    for path, text in sorted(with_imports(kernel_modules()).items()):
         digest.update(str(path.relative_to(_ROOT)).encode())
         digest.update(text)
     for library in ("numba", "llvmlite", "numpy"):

@@ -76,7 +76,7 @@ class Table:
         raise RequestError.unknown("column", name, [c.name for c in self.columns], where=self.name)
 
 
-def _c(
+def col(
     name: str,
     type_: pa.DataType,
     unit: str,
@@ -85,15 +85,16 @@ def _c(
     *,
     null: bool = False,
 ) -> Column:
+    """A column, in the order people read it: name, type, unit, meaning, encoding."""
     return Column(name, type_, unit, description, null, encoding)
 
 
-_TS_RECV = _c("ts_recv", TS, "ns", "when the record could be known (capture clock)", "delta")
-_TS_EVENT = _c("ts_event", TS, "ns", "the venue's clock; old on snapshot rows", "delta", null=True)
-_EVENT = _c("event", pa.int64(), "", "YYYYMMDD x 10^10 + number of the event in the day", "delta")
-_SEQUENCE = _c("sequence", pa.uint32(), "", "the venue's message number, per channel", "delta")
-_PUBLISHER = _c("publisher_id", pa.uint16(), "", "publisher; one book each")
-_INSTRUMENT = _c("instrument_id", pa.uint32(), "", "the vendor's instrument number of that day")
+_TS_RECV = col("ts_recv", TS, "ns", "when the record could be known (capture clock)", "delta")
+_TS_EVENT = col("ts_event", TS, "ns", "the venue's clock; old on snapshot rows", "delta", null=True)
+_EVENT = col("event", pa.int64(), "", "YYYYMMDD x 10^10 + number of the event in the day", "delta")
+_SEQUENCE = col("sequence", pa.uint32(), "", "the venue's message number, per channel", "delta")
+_PUBLISHER = col("publisher_id", pa.uint16(), "", "publisher; one book each")
+_INSTRUMENT = col("instrument_id", pa.uint32(), "", "the vendor's instrument number of that day")
 
 MBO = Table(
     "mbo",
@@ -101,33 +102,33 @@ MBO = Table(
     1,
     "MBO record, in file order",
     (
-        _c("ts_recv", TS, "ns", "when the record could be known", "delta", null=True),
+        col("ts_recv", TS, "ns", "when the record could be known", "delta", null=True),
         _TS_EVENT,
-        _c("ts_in_delta", pa.int32(), "ns", "ts_recv minus the venue's sending time", "split"),
+        col("ts_in_delta", pa.int32(), "ns", "ts_recv minus the venue's sending time", "split"),
         _SEQUENCE,
-        _c("order_id", pa.uint64(), "", "the venue's order number; 0 on some trades", "split"),
-        _c("price", PRICE, "1e-9", "limit or execution price", "dict", null=True),
-        _c(
+        col("order_id", pa.uint64(), "", "the venue's order number; 0 on some trades", "split"),
+        col("price", PRICE, "1e-9", "limit or execution price", "dict", null=True),
+        col(
             "size",
             SIZE,
             "contracts",
             "order size, remaining size after M, executed size on T F",
             "split",
         ),
-        _c(
+        col(
             "flags",
             pa.uint8(),
             "bits",
             "LAST 128 TOB 64 SNAPSHOT 32 MBP 16 BAD_TS 8 MAYBE_BAD 4",
             "split",
         ),
-        _c("channel_id", pa.uint8(), "", "the venue's channel"),
+        col("channel_id", pa.uint8(), "", "the venue's channel"),
         _PUBLISHER,
         _INSTRUMENT,
-        _c("action", TEXT, "", "A add, C cancel, M modify, R clear, T trade, F fill, N none"),
-        _c("side", TEXT, "", "B bid, A ask, N none; aggressor on T, resting order on F"),
-        _c("record", pa.uint64(), "", "position of the record in its original file", "delta"),
-        _c("source", TEXT, "", "first 16 hex digits of the sha256 of the original file"),
+        col("action", TEXT, "", "A add, C cancel, M modify, R clear, T trade, F fill, N none"),
+        col("side", TEXT, "", "B bid, A ask, N none; aggressor on T, resting order on F"),
+        col("record", pa.uint64(), "", "position of the record in its original file", "delta"),
+        col("source", TEXT, "", "first 16 hex digits of the sha256 of the original file"),
     ),
 )
 
@@ -137,21 +138,21 @@ SOURCES = Table(
     1,
     "raw file, day and symbol: what ingest took from where",
     (
-        _c("source", TEXT, "", "first 16 hex digits of the sha256 of the original file"),
-        _c("file", TEXT, "", "file name as found"),
-        _c("sha256", TEXT, "", "sha256 of the file's bytes"),
-        _c("schema", TEXT, "", "Databento schema of the rows"),
-        _c("date", pa.date32(), "", "UTC date of the rows' index time", null=True),
-        _c("symbol", TEXT, "", "raw symbol, or #<id> where unmapped", null=True),
-        _c("records_in", pa.uint64(), "records", "records decoded from the whole file"),
-        _c("rows", pa.uint64(), "rows", "rows written for this date and symbol"),
-        _c("rejected", pa.uint64(), "records", "records of the whole file that became no row"),
-        _c("reject_reasons", TEXT, "", "JSON object: reason -> number of records"),
-        _c("first_ts", TS, "ns", "smallest index time of the rows", "delta", null=True),
-        _c("last_ts", TS, "ns", "largest index time of the rows", "delta", null=True),
-        _c("price_gcd", PRICE, "1e-9", "greatest common divisor of prices", null=True),
-        _c("opens_with", TEXT, "", "first MBO row: snapshot, clear or flow", null=True),
-        _c("condition", TEXT, "", "the vendor's word on the day", null=True),
+        col("source", TEXT, "", "first 16 hex digits of the sha256 of the original file"),
+        col("file", TEXT, "", "file name as found"),
+        col("sha256", TEXT, "", "sha256 of the file's bytes"),
+        col("schema", TEXT, "", "Databento schema of the rows"),
+        col("date", pa.date32(), "", "UTC date of the rows' index time", null=True),
+        col("symbol", TEXT, "", "raw symbol, or #<id> where unmapped", null=True),
+        col("records_in", pa.uint64(), "records", "records decoded from the whole file"),
+        col("rows", pa.uint64(), "rows", "rows written for this date and symbol"),
+        col("rejected", pa.uint64(), "records", "records of the whole file that became no row"),
+        col("reject_reasons", TEXT, "", "JSON object: reason -> number of records"),
+        col("first_ts", TS, "ns", "smallest index time of the rows", "delta", null=True),
+        col("last_ts", TS, "ns", "largest index time of the rows", "delta", null=True),
+        col("price_gcd", PRICE, "1e-9", "greatest common divisor of prices", null=True),
+        col("opens_with", TEXT, "", "first MBO row: snapshot, clear or flow", null=True),
+        col("condition", TEXT, "", "the vendor's word on the day", null=True),
     ),
 )
 
@@ -161,24 +162,24 @@ INSTRUMENTS = Table(
     1,
     "symbol and span of validity",
     (
-        _c("symbol", TEXT, "", "raw symbol"),
-        _c("instrument_id", pa.uint32(), "", "the vendor's instrument number in the span"),
-        _c("publisher_id", pa.uint16(), "", "publisher of the definition or of the data"),
-        _c("first_date", pa.date32(), "", "first UTC date of the span"),
-        _c("last_date", pa.date32(), "", "last UTC date of the span seen so far"),
-        _c("product", TEXT, "", "the product the symbol belongs to, e.g. ES", null=True),
-        _c("tick_size", PRICE, "1e-9", "smallest price step", null=True),
-        _c("tick_size_origin", TEXT, "", "definition, config, product or inferred", null=True),
-        _c("multiplier", MONEY, "currency/price", "money of one whole price unit", null=True),
-        _c("multiplier_origin", TEXT, "", "definition, config or product", null=True),
-        _c("currency", TEXT, "", "ISO 4217 code of the money", null=True),
-        _c("currency_origin", TEXT, "", "definition, config or product", null=True),
-        _c("expiration", TS, "ns", "last trading moment", "delta", null=True),
-        _c("expiration_origin", TEXT, "", "definition or config", null=True),
-        _c("instrument_class", TEXT, "", "F future, S spread, K stock, ...", null=True),
-        _c("instrument_class_origin", TEXT, "", "definition, config or symbol", null=True),
-        _c("match_algorithm", TEXT, "", "F first in first out, ...", null=True),
-        _c("match_algorithm_origin", TEXT, "", "definition, config or product", null=True),
+        col("symbol", TEXT, "", "raw symbol"),
+        col("instrument_id", pa.uint32(), "", "the vendor's instrument number in the span"),
+        col("publisher_id", pa.uint16(), "", "publisher of the definition or of the data"),
+        col("first_date", pa.date32(), "", "first UTC date of the span"),
+        col("last_date", pa.date32(), "", "last UTC date of the span seen so far"),
+        col("product", TEXT, "", "the product the symbol belongs to, e.g. ES", null=True),
+        col("tick_size", PRICE, "1e-9", "smallest price step", null=True),
+        col("tick_size_origin", TEXT, "", "definition, config, product or inferred", null=True),
+        col("multiplier", MONEY, "currency/price", "money of one whole price unit", null=True),
+        col("multiplier_origin", TEXT, "", "definition, config or product", null=True),
+        col("currency", TEXT, "", "ISO 4217 code of the money", null=True),
+        col("currency_origin", TEXT, "", "definition, config or product", null=True),
+        col("expiration", TS, "ns", "last trading moment", "delta", null=True),
+        col("expiration_origin", TEXT, "", "definition or config", null=True),
+        col("instrument_class", TEXT, "", "F future, S spread, K stock, ...", null=True),
+        col("instrument_class_origin", TEXT, "", "definition, config or symbol", null=True),
+        col("match_algorithm", TEXT, "", "F first in first out, ...", null=True),
+        col("match_algorithm_origin", TEXT, "", "definition, config or product", null=True),
     ),
 )
 
@@ -188,12 +189,12 @@ def _level_columns(depth: int) -> tuple[Column, ...]:
     for level in range(depth):
         i = f"{level:02d}"
         columns += [
-            _c(f"bid_px_{i}", PRICE, "1e-9", f"bid price, level {level}", null=True),
-            _c(f"ask_px_{i}", PRICE, "1e-9", f"ask price, level {level}", null=True),
-            _c(f"bid_sz_{i}", SIZE, "contracts", "its displayed size; 0 where there is no level"),
-            _c(f"ask_sz_{i}", SIZE, "contracts", "its displayed size; 0 where there is no level"),
-            _c(f"bid_ct_{i}", SIZE, "orders", "its resting orders; 0 where there is no level"),
-            _c(f"ask_ct_{i}", SIZE, "orders", "its resting orders; 0 where there is no level"),
+            col(f"bid_px_{i}", PRICE, "1e-9", f"bid price, level {level}", null=True),
+            col(f"ask_px_{i}", PRICE, "1e-9", f"ask price, level {level}", null=True),
+            col(f"bid_sz_{i}", SIZE, "contracts", "its displayed size; 0 where there is no level"),
+            col(f"ask_sz_{i}", SIZE, "contracts", "its displayed size; 0 where there is no level"),
+            col(f"bid_ct_{i}", SIZE, "orders", "its resting orders; 0 where there is no level"),
+            col(f"ask_ct_{i}", SIZE, "orders", "its resting orders; 0 where there is no level"),
         ]
     return tuple(columns)
 
@@ -216,8 +217,8 @@ def book_table(depth: int = DEFAULT_DEPTH) -> Table:
             _SEQUENCE,
             _PUBLISHER,
             _INSTRUMENT,
-            _c("valid", pa.bool_(), "", "the contents are known to be complete"),
-            _c("state", TEXT, "", "normal, one_sided, locked or crossed"),
+            col("valid", pa.bool_(), "", "the contents are known to be complete"),
+            col("state", TEXT, "", "normal, one_sided, locked or crossed"),
             *_level_columns(depth),
         ),
     )
@@ -236,7 +237,7 @@ FLOW = Table(
     (
         _EVENT,
         *(
-            _c(
+            col(
                 flow_column(side, zone, kind, measure),
                 SIZE,
                 "orders" if measure == "ct" else "contracts",
@@ -259,18 +260,18 @@ TRADES = Table(
         _EVENT,
         _TS_RECV,
         _TS_EVENT,
-        _c("price", PRICE, "1e-9", "execution price", null=True),
-        _c("size", SIZE, "contracts", "executed size of the print"),
-        _c("side", TEXT, "", "aggressor: B buyer, A seller, N none (auction, implied)"),
+        col("price", PRICE, "1e-9", "execution price", null=True),
+        col("size", SIZE, "contracts", "executed size of the print"),
+        col("side", TEXT, "", "aggressor: B buyer, A seller, N none (auction, implied)"),
         _PUBLISHER,
         _INSTRUMENT,
-        _c("bid_px", PRICE, "1e-9", "best bid just before the print", null=True),
-        _c("ask_px", PRICE, "1e-9", "best ask just before the print", null=True),
-        _c("bid_sz", SIZE, "contracts", "its size; 0 where there is no bid"),
-        _c("ask_sz", SIZE, "contracts", "its size; 0 where there is no ask"),
-        _c("aggressor_size", SIZE, "contracts", "all prints of the event with this side"),
-        _c("aggressor_fills", SIZE, "fills", "F of the event on the other side; all for N"),
-        _c("record", pa.uint64(), "", "position of the record in its original file", "delta"),
+        col("bid_px", PRICE, "1e-9", "best bid just before the print", null=True),
+        col("ask_px", PRICE, "1e-9", "best ask just before the print", null=True),
+        col("bid_sz", SIZE, "contracts", "its size; 0 where there is no bid"),
+        col("ask_sz", SIZE, "contracts", "its size; 0 where there is no ask"),
+        col("aggressor_size", SIZE, "contracts", "all prints of the event with this side"),
+        col("aggressor_fills", SIZE, "fills", "F of the event on the other side; all for N"),
+        col("record", pa.uint64(), "", "position of the record in its original file", "delta"),
     ),
 )
 
@@ -283,7 +284,7 @@ QUALITY = Table(
     "day and symbol",
     (
         *(
-            _c(name, _COUNT, unit, description)
+            col(name, _COUNT, unit, description)
             for name, unit, description in (
                 ("records", "records", "MBO records of the day"),
                 ("events", "events", "event ends"),
@@ -309,9 +310,9 @@ QUALITY = Table(
                 ("fifo_consistent", "fills", "those whose order was first in its queue"),
             )
         ),
-        _c("start", TEXT, "", "empty, clear, snapshot, carried or unknown"),
-        _c("condition", TEXT, "", "the vendor's word on the day", null=True),
-        _c(
+        col("start", TEXT, "", "empty, clear, snapshot, carried or unknown"),
+        col("condition", TEXT, "", "the vendor's word on the day", null=True),
+        col(
             "roll_mismatch_orders",
             _COUNT,
             "orders",
@@ -322,11 +323,11 @@ QUALITY = Table(
 )
 
 FEATURE_KEYS: tuple[Column, ...] = (
-    _c("ts", TS, "ns", "the decision point", "delta"),
-    _c("event", pa.int64(), "", "last event known at the decision point", "delta"),
-    _c("bid_px", PRICE, "1e-9", "best bid then", null=True),
-    _c("ask_px", PRICE, "1e-9", "best ask then", null=True),
-    _c("mid_ticks", pa.float64(), "ticks", "mid price then", "split", null=True),
+    col("ts", TS, "ns", "the decision point", "delta"),
+    col("event", pa.int64(), "", "last event known at the decision point", "delta"),
+    col("bid_px", PRICE, "1e-9", "best bid then", null=True),
+    col("ask_px", PRICE, "1e-9", "best ask then", null=True),
+    col("mid_ticks", pa.float64(), "ticks", "mid price then", "split", null=True),
 )
 """Key columns of ``features`` and ``labels``; the rest are one column a feature."""
 

@@ -10,7 +10,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from pipeline.tables import MONEY, PRICE, SIZE, TEXT, TS, Column, Encoding, Table
+from pipeline.tables import MONEY, PRICE, SIZE, TEXT, TS, Column, Table, col
 
 READINGS: Final = ("optimistic", "exact", "pessimistic")
 """Text of ``reading`` by its code in kernels; see :mod:`pipeline.backtest.rules`."""
@@ -62,22 +62,10 @@ MARKOUT_HORIZONS: Final = {
 """Columns of ``fills`` and their horizons, ns of the venue's clock."""
 
 
-def _c(
-    name: str,
-    type_: pa.DataType,
-    unit: str,
-    description: str,
-    encoding: Encoding = "dict",
-    *,
-    null: bool = False,
-) -> Column:
-    return Column(name, type_, unit, description, null, encoding)
-
-
-_READING = _c("reading", TEXT, "", "optimistic, exact or pessimistic: one simulation each")
-_SESSION = _c("session", pa.date32(), "", "trading session")
-_SIDE = _c("side", TEXT, "", "B we buy, A we sell")
-_CURRENCY = _c("currency", TEXT, "", "ISO 4217 code of the money")
+_READING = col("reading", TEXT, "", "optimistic, exact or pessimistic: one simulation each")
+_SESSION = col("session", pa.date32(), "", "trading session")
+_SIDE = col("side", TEXT, "", "B we buy, A we sell")
+_CURRENCY = col("currency", TEXT, "", "ISO 4217 code of the money")
 
 ORDERS = Table(
     "orders",
@@ -86,25 +74,25 @@ ORDERS = Table(
     "order of ours",
     (
         _READING,
-        _c("order", pa.int64(), "", "our number of the order, from 0 in each reading", "delta"),
+        col("order", pa.int64(), "", "our number of the order, from 0 in each reading", "delta"),
         _SESSION,
         _SIDE,
-        _c("type", TEXT, "", "limit or market"),
-        _c("tif", TEXT, "", "gtc (dies with its session) or ioc"),
-        _c("price", PRICE, "1e-9", "limit, after the last replacement", null=True),
-        _c("size", SIZE, "contracts", "size in all, after the last replacement"),
-        _c("filled", SIZE, "contracts", "executed of it"),
-        _c("status", TEXT, "", "filled, cancelled, rejected or expired"),
-        _c("reason", TEXT, "", "why it ended otherwise than filled"),
-        _c("ts_decided", TS, "ns", "our clock: the decision", "delta"),
-        _c("ts_arrived", TS, "ns", "venue: it was due there", "delta", null=True),
-        _c("ts_ended", TS, "ns", "venue: filled, cancelled, rejected or expired", "delta"),
-        _c("event_arrived", pa.int64(), "", "last event before it arrived", "delta", null=True),
-        _c("ahead_at_entry", pa.int64(), "contracts", "size ahead at its price", null=True),
-        _c("orders_ahead", pa.int64(), "orders", "orders ahead when it joined", null=True),
-        _c("replaced", pa.uint32(), "", "replacements the venue carried out"),
-        _c("bid_px", PRICE, "1e-9", "best bid when it arrived", null=True),
-        _c("ask_px", PRICE, "1e-9", "best ask when it arrived", null=True),
+        col("type", TEXT, "", "limit or market"),
+        col("tif", TEXT, "", "gtc (dies with its session) or ioc"),
+        col("price", PRICE, "1e-9", "limit, after the last replacement", null=True),
+        col("size", SIZE, "contracts", "size in all, after the last replacement"),
+        col("filled", SIZE, "contracts", "executed of it"),
+        col("status", TEXT, "", "filled, cancelled, rejected or expired"),
+        col("reason", TEXT, "", "why it ended otherwise than filled"),
+        col("ts_decided", TS, "ns", "our clock: the decision", "delta"),
+        col("ts_arrived", TS, "ns", "venue: it was due there", "delta", null=True),
+        col("ts_ended", TS, "ns", "venue: filled, cancelled, rejected or expired", "delta"),
+        col("event_arrived", pa.int64(), "", "last event before it arrived", "delta", null=True),
+        col("ahead_at_entry", pa.int64(), "contracts", "size ahead at its price", null=True),
+        col("orders_ahead", pa.int64(), "orders", "orders ahead when it joined", null=True),
+        col("replaced", pa.uint32(), "", "replacements the venue carried out"),
+        col("bid_px", PRICE, "1e-9", "best bid when it arrived", null=True),
+        col("ask_px", PRICE, "1e-9", "best ask when it arrived", null=True),
     ),
 )
 
@@ -115,28 +103,28 @@ FILLS = Table(
     "fill of an order of ours",
     (
         _READING,
-        _c("fill", pa.int64(), "", "number of the fill, from 0 in each reading", "delta"),
-        _c("order", pa.int64(), "", "the order it belongs to", "delta"),
+        col("fill", pa.int64(), "", "number of the fill, from 0 in each reading", "delta"),
+        col("order", pa.int64(), "", "the order it belongs to", "delta"),
         _SESSION,
-        _c("ts", TS, "ns", "venue: when it happened", "delta"),
-        _c("ts_known", TS, "ns", "our clock: when we learned of it", "delta"),
-        _c("event", pa.int64(), "", "event that caused it; for a taker the last one", "delta"),
-        _c("record", pa.uint64(), "", "market record that caused it", "delta"),
+        col("ts", TS, "ns", "venue: when it happened", "delta"),
+        col("ts_known", TS, "ns", "our clock: when we learned of it", "delta"),
+        col("event", pa.int64(), "", "event that caused it; for a taker the last one", "delta"),
+        col("record", pa.uint64(), "", "market record that caused it", "delta"),
         _SIDE,
-        _c("price", PRICE, "1e-9", "execution price"),
-        _c("size", SIZE, "contracts", "executed size"),
-        _c("role", TEXT, "", "maker, taker or auction"),
-        _c("reason", TEXT, "", "the fill rule that applied"),
-        _c("ahead_at_entry", pa.int64(), "contracts", "ahead when it joined", null=True),
-        _c("ahead", pa.int64(), "contracts", "still ahead at the fill", null=True),
-        _c("position", pa.int64(), "contracts", "position after the fill"),
-        _c("fee", MONEY, "currency", "fee of the fill; positive is paid"),
-        _c("realised", MONEY, "currency", "gross profit the fill realised, first in first out"),
+        col("price", PRICE, "1e-9", "execution price"),
+        col("size", SIZE, "contracts", "executed size"),
+        col("role", TEXT, "", "maker, taker or auction"),
+        col("reason", TEXT, "", "the fill rule that applied"),
+        col("ahead_at_entry", pa.int64(), "contracts", "ahead when it joined", null=True),
+        col("ahead", pa.int64(), "contracts", "still ahead at the fill", null=True),
+        col("position", pa.int64(), "contracts", "position after the fill"),
+        col("fee", MONEY, "currency", "fee of the fill; positive is paid"),
+        col("realised", MONEY, "currency", "gross profit the fill realised, first in first out"),
         _CURRENCY,
-        _c("bid_px", PRICE, "1e-9", "best bid at the last event end before it", null=True),
-        _c("ask_px", PRICE, "1e-9", "best ask then", null=True),
+        col("bid_px", PRICE, "1e-9", "best bid at the last event end before it", null=True),
+        col("ask_px", PRICE, "1e-9", "best ask then", null=True),
         *(
-            _c(name, PRICE, "1e-9", f"mid minus price, signed for us, {name[8:]} later", null=True)
+            col(name, PRICE, "1e-9", f"mid minus price, signed for us, {name[8:]} later", null=True)
             for name in MARKOUT_HORIZONS
         ),
     ),
@@ -150,17 +138,17 @@ EQUITY = Table(
     (
         _READING,
         _SESSION,
-        _c("ts", TS, "ns", "venue: the mark", "delta"),
-        _c("event", pa.int64(), "", "last event then", "delta"),
-        _c("kind", TEXT, "", "clock or session_end"),
-        _c("position", pa.int64(), "contracts", "position"),
-        _c("mark_2x", PRICE, "2e-9", "bid plus ask marked with: twice the mid", null=True),
-        _c("cash", MONEY, "currency", "money from fills, fees apart"),
-        _c("value", MONEY, "currency", "position at the mid"),
-        _c("fees", MONEY, "currency", "fees paid so far"),
-        _c("equity", MONEY, "currency", "cash + value - fees, exactly"),
-        _c("realised", MONEY, "currency", "gross realised so far, first in first out"),
-        _c(
+        col("ts", TS, "ns", "venue: the mark", "delta"),
+        col("event", pa.int64(), "", "last event then", "delta"),
+        col("kind", TEXT, "", "clock or session_end"),
+        col("position", pa.int64(), "contracts", "position"),
+        col("mark_2x", PRICE, "2e-9", "bid plus ask marked with: twice the mid", null=True),
+        col("cash", MONEY, "currency", "money from fills, fees apart"),
+        col("value", MONEY, "currency", "position at the mid"),
+        col("fees", MONEY, "currency", "fees paid so far"),
+        col("equity", MONEY, "currency", "cash + value - fees, exactly"),
+        col("realised", MONEY, "currency", "gross realised so far, first in first out"),
+        col(
             "unrealised", MONEY, "currency", "gross of the open lots; realised + it - fees = equity"
         ),
         _CURRENCY,
@@ -169,11 +157,11 @@ EQUITY = Table(
 
 
 def _money(name: str, description: str, *, null: bool = False) -> Column:
-    return _c(name, MONEY, "currency", description, null=null)
+    return col(name, MONEY, "currency", description, null=null)
 
 
 def _figure(name: str, unit: str, description: str) -> Column:
-    return _c(name, pa.float64(), unit, description, "plain", null=True)
+    return col(name, pa.float64(), unit, description, "plain", null=True)
 
 
 RUNS = Table(
@@ -184,18 +172,20 @@ RUNS = Table(
     (
         _READING,
         _CURRENCY,
-        _c("strategy", TEXT, "", "name of the strategy"),
-        _c("params", TEXT, "", "its parameters, JSON"),
-        _c("settings", TEXT, "", "latencies, fees, feature set, options, JSON"),
-        _c("source", TEXT, "", "sha256 of the strategy's file"),
-        _c("dataset", TEXT, "", "dataset, or several with commas"),
-        _c("symbols", TEXT, "", "symbols with commas"),
-        _c("queue_model", TEXT, "", "exact, or approx where the match algorithm is not known FIFO"),
-        _c("simulated", pa.bool_(), "", "the data are the built-in sample market"),
-        _c("first_session", pa.date32(), "", "first session traded", null=True),
-        _c("last_session", pa.date32(), "", "last session traded", null=True),
-        _c("sessions", pa.uint32(), "", "sessions traded"),
-        _c("skipped", TEXT, "", "sessions left out and why, JSON"),
+        col("strategy", TEXT, "", "name of the strategy"),
+        col("params", TEXT, "", "its parameters, JSON"),
+        col("settings", TEXT, "", "latencies, fees, feature set, options, JSON"),
+        col("source", TEXT, "", "sha256 of the strategy's file"),
+        col("dataset", TEXT, "", "dataset, or several with commas"),
+        col("symbols", TEXT, "", "symbols with commas"),
+        col(
+            "queue_model", TEXT, "", "exact, or approx where the match algorithm is not known FIFO"
+        ),
+        col("simulated", pa.bool_(), "", "the data are the built-in sample market"),
+        col("first_session", pa.date32(), "", "first session traded", null=True),
+        col("last_session", pa.date32(), "", "last session traded", null=True),
+        col("sessions", pa.uint32(), "", "sessions traded"),
+        col("skipped", TEXT, "", "sessions left out and why, JSON"),
         _money("net", "profit after fees"),
         _money("gross", "profit before fees"),
         _money("fees", "fees paid"),
@@ -203,11 +193,11 @@ RUNS = Table(
         _money("max_drawdown", "largest fall of equity from its peak, over the marks", null=True),
         _figure("sharpe", "1/sqrt(year)", "session returns, 252 a year; null under 20 sessions"),
         _figure("sortino", "1/sqrt(year)", "the same over downside deviation"),
-        _c("orders", pa.uint64(), "", "orders sent"),
-        _c("fills", pa.uint64(), "", "fills"),
-        _c("contracts", pa.uint64(), "contracts", "contracts executed"),
+        col("orders", pa.uint64(), "", "orders sent"),
+        col("fills", pa.uint64(), "", "fills"),
+        col("contracts", pa.uint64(), "contracts", "contracts executed"),
         _money("turnover", "price times size times multiplier of all fills, absolute"),
-        _c("trades", pa.uint64(), "", "round trips: from flat back to flat, or through it"),
+        col("trades", pa.uint64(), "", "round trips: from flat back to flat, or through it"),
         _figure("hit_rate", "share", "round trips with net profit above 0"),
         _figure("profit_factor", "", "net profit of winners over net loss of losers"),
         _figure("average_trade", "currency", "net profit a round trip"),

@@ -82,7 +82,9 @@ def sample(
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder to write; default: data/sample/raw.")
     ] = None,
-    days: Annotated[int | None, typer.Option("--days", min=1, max=13, help="Trading sessions.")] = None,
+    days: Annotated[
+        int | None, typer.Option("--days", min=1, max=13, help="Trading sessions.")
+    ] = None,
     records: Annotated[
         int | None, typer.Option("--records", min=1000, help="Records a session.")
     ] = None,
