@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import _thread
+import contextlib
 import functools
 import inspect
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -80,6 +83,31 @@ class Invocation:
         print(json.dumps(value, indent=1, default=str, ensure_ascii=False))
 
 
+@contextlib.contextmanager
+def interrupts_kept() -> Iterator[None]:
+    """Ctrl-C that falls into a callback from C (LLVM's while compiling) is raised after it.
+
+    Python prints exceptions of such callbacks and of destructors, and forgets them: the run
+    would go on.
+    """
+    before = sys.unraisablehook
+
+    def hook(lost: sys.UnraisableHookArgs) -> None:
+        if issubclass(lost.exc_type, KeyboardInterrupt):
+            # Not at once: that would raise in here, and be lost again.
+            again = threading.Timer(0.02, _thread.interrupt_main)
+            again.daemon = True
+            again.start()
+        else:
+            before(lost)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+
+
 def command(function: Callable[..., int | None]) -> Callable[..., None]:
     """Give a command the shared options, and turn errors into a line and an exit code.
 
@@ -96,7 +124,8 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
         try:
             check_roots()
             call = _invocation(values)
-            code = function(call, **{name: values[name] for name in names})
+            with interrupts_kept():
+                code = function(call, **{name: values[name] for name in names})
         except MboError as error:
             if debug:
                 raise

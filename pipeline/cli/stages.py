@@ -113,6 +113,12 @@ def sample(
         seed=section.seed if seed is None else seed,
         null=null,
     )
+    if call.dry_run:
+        if call.json:
+            call.print_json({"folder": str(options.out), "sessions": options.days})
+        elif not call.quiet:
+            print(f"would write {options.days} sessions of {', '.join(chosen)} to {options.out}")
+        return OK
     say = None if call.quiet or call.json else _say
     summary = write_sample(options, say)
     if call.json:
@@ -238,11 +244,13 @@ def backtest(
     names = ["ingest", "instruments", "book", "features"]
     upstream = load(names, settings, explicit_raw=False)
     summaries = run_stages(call, upstream, settings)
+    if call.dry_run:
+        return finish(call, [*summaries, *run_stages(call, request.stages(), settings)])
     code = finish(replace(call, json=False), summaries)
     if code != OK and not call.quiet:
         print("backtest: runs on what could be computed", file=sys.stderr)
     own = run_stages(call, request.stages(), settings)
     code = max(code, finish(replace(call, json=False), own))
-    if not call.dry_run:
+    if call.json or not call.quiet:
         present(call.root, request, print_json=call.print_json if call.json else None)
     return code

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -106,6 +107,21 @@ def _connection(
     return lake
 
 
+@contextlib.contextmanager
+def _explained(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """DuckDB's errors as ours; it turns Ctrl-C during a query into a ``RuntimeError``."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.Error as error:
+        raise explain(error, connection) from None
+    except RuntimeError as error:
+        if str(error) == "Query interrupted":
+            raise KeyboardInterrupt from None
+        raise
+
+
 def run_query(
     text: str,
     lake: str | Path | duckdb.DuckDBPyConnection,
@@ -128,29 +144,22 @@ def run_query(
     RequestError
         For wrong SQL, a table the lake does not hold, or a statement that is no query.
     """
-    import duckdb
-
     query = resolve(text)
     connection = _connection(lake, query)
-    try:
+    with _explained(connection):
         check_read_only(connection, query)
         return read_result(connection.sql(query), max_rows)
-    except duckdb.Error as error:
-        raise explain(error, connection) from None
 
 
 def query_frame(lake: str | Path | duckdb.DuckDBPyConnection, text: str) -> pl.DataFrame:
     """All rows of a query as a polars frame; see :func:`run_query`."""
-    import duckdb
     import polars as pl
 
     query = resolve(text)
     connection = _connection(lake, query)
-    try:
+    with _explained(connection):
         check_read_only(connection, query)
         frame = pl.from_arrow(connection.sql(query).to_arrow_table())
-    except duckdb.Error as error:
-        raise explain(error, connection) from None
     assert isinstance(frame, pl.DataFrame)
     return frame
 

@@ -1,0 +1,73 @@
+"""Ctrl-C ends what is going on; ``--dry-run``, ``--json`` and ``--quiet`` do what they say."""
+
+from __future__ import annotations
+
+import _thread
+import ctypes
+import json
+import shutil
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli.common import interrupts_kept
+from pipeline.sql import connect, run_query
+from tests.e2e.running import mbo
+
+LONG = "SELECT sum(a.range * b.range % 7) FROM range(1000000) a, range(1000000) b"
+
+
+def test_an_interrupt_inside_a_callback_is_not_lost() -> None:
+    """LLVM calls back while it compiles; Python forgets what such a callback raises."""
+
+    @ctypes.CFUNCTYPE(None)
+    def callback() -> None:
+        raise KeyboardInterrupt
+
+    def compiling() -> None:
+        with interrupts_kept():
+            callback()
+            time.sleep(5)
+
+    with pytest.raises(KeyboardInterrupt):
+        compiling()
+
+
+def test_a_query_can_be_interrupted(sample_lake: Path) -> None:
+    connection = connect(sample_lake)
+    threading.Timer(0.3, _thread.interrupt_main).start()
+
+    with pytest.raises(KeyboardInterrupt):
+        run_query(LONG, connection)
+
+
+def test_a_dry_backtest_prints_json_and_stores_nothing(feature_lake: Path) -> None:
+    before = sorted(feature_lake.rglob("*.parquet"))
+
+    result = mbo("backtest", "mean_reversion", "--lake", feature_lake, "--dry-run", "--json")
+
+    stages = json.loads(result.checked().out)["stages"]
+    assert [stage["stage"] for stage in stages][-2:] == ["simulate", "summarise"]
+    assert sorted(feature_lake.rglob("*.parquet")) == before
+
+
+def test_a_quiet_backtest_prints_nothing(feature_lake: Path, tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+    shutil.copytree(feature_lake, lake)
+    strategy = ("mean_reversion", "-p", "entry_z=1.5", "-p", "window=60s")
+
+    result = mbo("backtest", *strategy, "--lake", lake, "--workers", "1", "--quiet").checked()
+
+    assert (result.out, result.err) == ("", "")
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_dry_sample_writes_nothing(tmp_path: Path, as_json: bool) -> None:
+    out = tmp_path / "raw"
+
+    result = mbo("sample", "--dry-run", "--out", out, *(["--json"] if as_json else [])).checked()
+
+    assert not out.exists()
+    assert str(out) in result.out
