@@ -24,6 +24,7 @@ from pipeline.backtest.rules import (
     save_queues,
 )
 from pipeline.backtest.state import Sim
+from pipeline.backtest.venue import expire_unarrived
 from pipeline.book import orders as ob
 from pipeline.book.layout import Scalar
 from pipeline.book.tape import Records
@@ -203,4 +204,5 @@ def finish(sim: Sim, until: Scalar, complete: Scalar) -> Scalar:
         if lack != st.DONE:
             return lack
         end_session(sim, until - 1, np.int64(st.WHY_END_OF_DATA))
+    expire_unarrived(sim, until - 1)
     return np.int64(st.DONE)

@@ -257,3 +257,14 @@ def end_all(sim: Sim, status: Scalar, reason: Scalar) -> None:
     for side in range(2):
         while sim.meta[st.N_LIVE + side] > 0:
             end_order(sim, sim.live[side, 0], status, reason)
+
+
+@kernel
+def expire_unarrived(sim: Sim, time: Scalar) -> None:
+    """The data are over: orders still on their way to the venue never were anywhere."""
+    own = sim.own
+    for row in range(sim.meta[st.N_OWN]):
+        if own[row, st.O_STATUS] == st.SENT:
+            own[row, st.O_STATUS] = st.EXPIRED
+            own[row, st.O_REASON] = st.WHY_END_OF_DATA
+            own[row, st.O_ENDED] = time

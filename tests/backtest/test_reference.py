@@ -281,6 +281,7 @@ def run_reference(tape, decisions, options, session, flatten):
         record = Record(ts_recv, ts_event, order, known, size, flags, chr(action), chr(side))
         simulator.feed(record)
     simulator.run_until(max(session.close_ns, simulator.clock + 1))
+    simulator.stop()
     orders = [
         (o.buy, o.price, o.size, o.filled, o.status, o.reason, o.entry, o.replaced)
         for o in simulator.own

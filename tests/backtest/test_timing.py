@@ -210,3 +210,12 @@ def test_flattening_waits_for_the_announced_close() -> None:
     assert [int(row[0]) for row in schedule if row[1] == st.AT_FLATTEN] == [600]
     schedule = timetable([Session(close_ns=1000, segments=((0, 1000),), announced=5000)], 100)
     assert st.AT_FLATTEN not in schedule[:, 1]
+
+
+def test_an_order_under_way_when_the_data_end_expires() -> None:
+    """It has an end, and no time of 1970: it never arrived anywhere."""
+    result = simulate(opening().add(14, "A B 100 4 #5"), Decision(10, 3), latency=10**13)
+
+    assert result.orders[0].status == "expired"
+    assert result.orders[0].reason == "end_of_data"
+    assert int(result.rows.orders[0][st.O_ENDED]) >= 14

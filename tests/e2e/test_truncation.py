@@ -113,27 +113,41 @@ def check(market: Market, lake: Lake, count: int) -> tuple[int, int]:
         expected = whole.filter(pl.col("event") <= last).collect()
         assert part.equals(expected), f"features of {symbol} {session} at {count}"
         rows += part.height
-    kept = market.records[:count]
-    live = kept[kept["flags"] & 32 == 0]
-    known, venue = int(live["ts_recv"].max()), int(live["ts_event"].max())
-    orders, all_orders = (x.scan("orders").collect() for x in (lake, market.full))
-    decided = ns("ts_decided") < known
-    left = orders.filter(decided).select(DECIDED).sort("symbol", "order")
-    assert left.equals(all_orders.filter(decided).select(DECIDED).sort("symbol", "order"))
-    ended = ns("ts_ended") < venue
-    results = [
-        frame.filter(ended).drop("run_id").sort("symbol", "order") for frame in (orders, all_orders)
-    ]
-    assert results[0].equals(results[1])
-    fills, all_fills = (
-        x.scan("fills").filter(ns("ts") < venue).drop("run_id").sort("symbol", "fill").collect()
-        for x in (lake, market.full)
-    )
-    assert fills.drop(LATER).equals(all_fills.drop(LATER))
+    fills = sum(check_orders(market, lake, symbol) for symbol in symbols_of(lake))
+    return rows, fills
+
+
+def symbols_of(lake: Lake) -> list[str]:
+    return sorted({item.partition["symbol"] for item in lake.partitions("orders")})
+
+
+def clocks(lake: Lake, symbol: str) -> tuple[int, int]:
+    """Our clock and the venue's at the end of the symbol's last whole event."""
+    records = lake.scan("mbo", symbols=symbol).sort("date", "record").collect()
+    whole = records.head(int((records["flags"] & 128 != 0).arg_true()[-1]) + 1)
+    live = whole.filter(pl.col("flags") & 32 == 0)
+    times = live.select(ns("ts_recv").max(), ns("ts_event").max()).row(0)
+    return int(times[0]), int(times[1])
+
+
+def check_orders(market: Market, lake: Lake, symbol: str) -> int:
+    """Compare what a symbol's orders and fills were by the cut; fills compared."""
+    known, venue = clocks(lake, symbol)
+
+    def both(table: str, by: str, condition: pl.Expr) -> list[pl.DataFrame]:
+        frames = (x.scan(table, symbols=symbol).filter(condition) for x in (lake, market.full))
+        return [frame.drop("run_id").sort(by).collect() for frame in frames]
+
+    decided = both("orders", "order", ns("ts_decided") < known)
+    assert decided[0].select(DECIDED).equals(decided[1].select(DECIDED))
+    ended = both("orders", "order", ns("ts_ended") < venue)
+    assert ended[0].equals(ended[1])
+    fills = both("fills", "fill", ns("ts") < venue)
+    assert fills[0].drop(LATER).equals(fills[1].drop(LATER))
     for column, horizon in MARKOUTS.items():
         then = ns("ts") + horizon < venue
-        assert fills.filter(then)[column].equals(all_fills.filter(then)[column])
-    return rows, fills.height
+        assert fills[0].filter(then)[column].equals(fills[1].filter(then)[column])
+    return fills[0].height
 
 
 @pytest.mark.parametrize("count", COUNTS)

@@ -477,6 +477,12 @@ class Simulator:
             found.append((self.decisions[0][0], cls, 1, 0, ("decide",)))
         return min(found, key=lambda f: f[:4], default=None)
 
+    def stop(self):
+        """The data are over: what is still on its way was never at the venue."""
+        for own in self.own:
+            if own.status == "sent":
+                own.status, own.reason = "expired", "end_of_data"
+
     def run_until(self, before):
         while (first := self.due()) is not None and first[0] < before:
             time, cls, _, seq, what = first
