@@ -41,9 +41,8 @@ class Description:
 
 
 def _registry(kind: str, settings: Settings) -> Registry:
-    from features.sets import load_user_features
-
     from features.registry import FEATURES, LABELS
+    from features.sets import load_user_features
 
     for file in settings.features.files:
         load_user_features(Path(file))
@@ -175,9 +174,7 @@ def _describe_family(family: Family, name: str) -> Description:
             "warm-up": column.warm_up,
             "needs": f"book depth {column.depth}" + "".join(f", {t}" for t in column.tables),
             "columns": names if len(names) > 1 else None,
-            "example": f'features = ["{names[0]}"] in [features.sets.mine] of research.toml'
-            if family.kind == "feature"
-            else f'labels = ["{names[0]}"] in [features.sets.mine] of research.toml',
+            "example": f'{family.kind}s = ["{column.name}"] in [features.sets.mine]',
         },
     )
 

@@ -18,6 +18,9 @@ from pipeline.errors import RequestError
 from pipeline.stage import Partition, Selection, Stored
 from pipeline.units import NS_PER_S
 
+DEFAULT_SET = "default"
+"""The feature set that is meant where several exist and none is named."""
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -106,7 +109,7 @@ class Lake:
         table: str,
         *,
         dataset: str | None = None,
-        symbols: str | None = None,
+        symbols: str | Sequence[str] | None = None,
         start: str | date | None = None,
         end: str | date | None = None,
         **keys: str,
@@ -116,11 +119,12 @@ class Lake:
         Parameters
         ----------
         symbols
-            Shell-style pattern, several separated by commas.
+            Shell-style pattern; several in a list, or separated by commas.
         start, end
             UTC dates, or sessions for tables keyed by session; inclusive.
         keys
-            Other keys: ``set="default"``, ``run_id="..."``, ``model="..."``.
+            Other keys: ``set="mine"`` (where a lake has several feature sets: else the default
+            one), ``run_id="..."``, ``model="..."``.
 
         Raises
         ------
@@ -134,6 +138,10 @@ class Lake:
                     f"{self.root} holds no {table}; `{WHICH_COMMAND[table]}` makes it"
                 )
             raise RequestError.unknown("table", table, self.tables(), where=str(self.root))
+        if not isinstance(symbols, str | None):
+            symbols = ",".join(symbols)
+        if "set" not in keys and (chosen_set := _implied_set(table, stored)):
+            keys = {**keys, "set": chosen_set}
         selection = Selection(dataset, symbols, as_date(start), as_date(end))
         chosen = [
             item
@@ -152,7 +160,7 @@ class Lake:
         table: str,
         *,
         dataset: str | None = None,
-        symbols: str | None = None,
+        symbols: str | Sequence[str] | None = None,
         start: str | date | None = None,
         end: str | date | None = None,
         **keys: str,
@@ -220,6 +228,16 @@ class Lake:
             names = self.scan("instruments").select("symbol").collect()["symbol"].to_list()
             raise RequestError.unknown("symbol", symbol, names, where="instruments")
         return rows.row(-1, named=True)
+
+
+def _implied_set(table: str, stored: Sequence[Stored]) -> str | None:
+    """The feature set that is meant where none is named; sets have different rows and columns."""
+    sets = sorted({name for item in stored if (name := item.partition.get("set"))})
+    if not sets:
+        return None
+    if len(sets) > 1 and DEFAULT_SET not in sets:
+        raise RequestError(f"{table}: say which feature set: set={' or set='.join(sets)}")
+    return DEFAULT_SET if DEFAULT_SET in sets else sets[0]
 
 
 def as_date(value: str | date | None) -> date | None:

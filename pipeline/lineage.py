@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -111,32 +111,36 @@ def render(node: Node, indent: str = "") -> Iterator[str]:
 
 
 def orphans(catalog: LakeCatalog) -> list[tuple[Commit, str]]:
-    """Records whose raw files, or whose inputs in the lake, are gone; with the reason."""
+    """Records that nothing is left of which they were made; with the reason.
+
+    What lost only some of its inputs is stale, not orphaned: the next run makes it anew.
+    """
     found: dict[tuple[str, str], tuple[Commit, str]] = {}
-    for commit in catalog.commits():
-        gone = [i["raw"] for i in commit.record["inputs"] if "raw" in i]
-        gone = [path for path in gone if not Path(path).exists()]
-        if gone:
-            key = (commit.stage, commit.partition.path)
-            found[key] = (commit, f"raw file {gone[0]} is gone")
     changed = True
     while changed:
         changed = False
         for commit in catalog.commits():
             key = (commit.stage, commit.partition.path)
-            if key in found:
-                continue
-            for item in commit.record["inputs"]:
-                if "raw" in item or not item["content"]:
-                    continue
-                origin = catalog.producer(item["table"], Partition.parse(item["partition"]))
-                lost = origin is None or (origin.stage, origin.partition.path) in found
-                # A table over the whole dataset outlives single days it was made from.
-                if (lost and commit.partition.get("date")) or (lost and origin is None):
-                    found[key] = (commit, f"{item['table']} {item['partition']} is gone")
-                    changed = True
-                    break
+            if key not in found and (reason := _orphaned(catalog, commit, found)):
+                found[key] = (commit, reason)
+                changed = True
     return [found[key] for key in sorted(found)]
+
+
+def _orphaned(catalog: LakeCatalog, commit: Commit, lost: Mapping[tuple[str, str], object]) -> str:
+    """Why all inputs of a task are gone; empty if one is left."""
+    reason = ""
+    for item in commit.record["inputs"]:
+        if "raw" in item:
+            if Path(item["raw"]).exists():
+                return ""
+            reason = reason or f"raw file {item['raw']} is gone"
+        elif item["content"]:
+            origin = catalog.producer(item["table"], Partition.parse(item["partition"]))
+            if origin and (origin.stage, origin.partition.path) not in lost:
+                return ""
+            reason = reason or f"{item['table']} {item['partition']} is gone"
+    return reason
 
 
 def strays(catalog: LakeCatalog) -> list[Path]:

@@ -147,6 +147,7 @@ def one_line(summary: StageSummary) -> str:
             parts.append(f"{count:,} {word}")
     text = f"{summary.stage}: " + (", ".join(parts) or "nothing to do")
     if summary.done:
-        rows = sum(summary.rows.values())
+        # What was taken from where is no row of data.
+        rows = sum(count for table, count in summary.rows.items() if table != "sources")
         text += f"; {rows:,} rows, {human_bytes(summary.bytes)}, {summary.seconds:.1f} s"
     return text

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from pipeline.catalog import LakeCatalog, Resolved, commit_path, fingerprint
 from pipeline.config import Settings
-from pipeline.errors import FAILED, OK, MboError
+from pipeline.errors import FAILED, OK, MboError, RequestError
 from pipeline.stage import Partition, RawRef, Selection, Stage, Task
 from pipeline.tables import schema_versions
 from pipeline.worker import Job, Outcome, execute, execute_in_worker, initialise_worker
@@ -45,6 +45,8 @@ class StageSummary:
     """What became of a stage's tasks."""
 
     stage: str
+    tasks: int = 0
+    """Tasks the selection asked for."""
     done: int = 0
     up_to_date: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
@@ -105,6 +107,7 @@ def run_stage(
     started = time.perf_counter()
     summary = StageSummary(stage.name)
     tasks = stage.plan(catalog, settings, selection)
+    summary.tasks = len(tasks)
     schedule = _Schedule(stage, catalog, tasks, options, summary)
     first = schedule.ready()
     reporter.stage_started(stage.name, len(tasks), len(first) + schedule.waiting)
@@ -413,4 +416,6 @@ def _restore(environment: Mapping[str, str | None]) -> None:
 
 def default_workers(settings: Settings) -> int:
     """One process a core this process may use, unless the settings say otherwise."""
+    if settings.run.workers < 0:
+        raise RequestError(f"run.workers = {settings.run.workers}; write 0 for one a core, or more")
     return settings.run.workers or len(os.sched_getaffinity(0))

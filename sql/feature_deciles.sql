@@ -2,12 +2,12 @@
 -- @feature = queue_imbalance   column of features
 -- @label = y_return_1s   column of labels
 WITH paired AS (
-    SELECT f.symbol, f.{feature} AS x, l.{label} AS y
+    SELECT f.symbol, f.session, f.event, f.ts, f.{feature} AS x, l.{label} AS y
     FROM features AS f
     JOIN labels AS l USING (dataset, session, symbol, event, ts)
     WHERE f.{feature} IS NOT NULL AND l.{label} IS NOT NULL
 ), ranked AS (
-    SELECT *, ntile(10) OVER (PARTITION BY symbol ORDER BY x) AS decile
+    SELECT *, ntile(10) OVER (PARTITION BY symbol ORDER BY x, session, ts, event) AS decile
     FROM paired
 )
 SELECT

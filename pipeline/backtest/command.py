@@ -14,9 +14,16 @@ __all__ = ["Request", "prepare", "present"]
 
 
 def present(
-    root: Path, request: Request, *, print_json: Callable[[Any], None] | None = None
+    root: Path,
+    request: Request,
+    *,
+    print_json: Callable[[Any], None] | None = None,
+    program: str = "mbo",
+    again: str = "",
 ) -> None:
     """Print the summary of a finished run, or its figures as JSON.
+
+    ``program`` and ``again`` (options) make the suggestions at its end ones that can be typed.
 
     Raises
     ------
@@ -33,4 +40,5 @@ def present(
     if print_json is not None:
         print_json(as_json(request.run_id, rows))
     else:
-        print(render(request.run_id, rows, root, asked=request.asked))
+        asked = request.asked
+        print(render(request.run_id, rows, root, asked=asked, program=program, again=again))

@@ -80,7 +80,15 @@ _LINES: Final[tuple[tuple[str, str, Callable[[Any], str]], ...]] = (
 )
 
 
-def render(run_id: str, rows: Sequence[Row], root: Path, *, asked: str) -> str:
+def render(
+    run_id: str,
+    rows: Sequence[Row],
+    root: Path,
+    *,
+    asked: str,
+    program: str = "mbo",
+    again: str = "",
+) -> str:
     """The summary of a run as text.
 
     Parameters
@@ -124,7 +132,7 @@ def render(run_id: str, rows: Sequence[Row], root: Path, *, asked: str) -> str:
             f"Sharpe and Sortino need {MIN_SESSIONS} sessions; {first['sessions']} say little, "
             "whatever the profit."
         )
-    lines += _next(run_id, rows, root, asked)
+    lines += _next(run_id, rows, root, asked, program, again)
     lines.append(rule)
     return "\n".join(lines)
 
@@ -167,18 +175,21 @@ def _table(rows: Sequence[Row], currency: str) -> list[str]:
     return lines
 
 
-def _next(run_id: str, rows: Sequence[Row], root: Path, asked: str) -> list[str]:
+def _next(
+    run_id: str, rows: Sequence[Row], root: Path, asked: str, program: str, again: str
+) -> list[str]:
     lines = ["", f"Run {run_id}; tables: {root}/{{runs,orders,fills,equity}}/run_id={run_id}"]
     tries = []
     where = f"run_id = '{run_id}' GROUP BY reason"
     if len({row["reading"] for row in rows}) < len(READINGS):
         tries.append(
-            f"mbo backtest {asked} --readings {','.join(READINGS)}   # what the queue costs"
+            f"{program} backtest {asked} --readings {','.join(READINGS)}{again}"
+            "   # what the queue costs"
         )
     query = f"SELECT reason, count(*), avg(markout_1s) FROM fills WHERE {where}"
     tries += [
-        f"mbo backtest {asked} --latency 10ms   # how fast one has to be",
-        f'mbo sql "{query}"',
-        f"mbo describe {asked}   # its rule and its parameters",
+        f"{program} backtest {asked} --latency 10ms{again}   # how fast one has to be",
+        f'{program} sql "{query}"',
+        f"{program} describe {asked}   # its rule and its parameters",
     ]
     return [*lines, "Try next:", *(f"  {line}" for line in tries)]

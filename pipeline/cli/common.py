@@ -79,6 +79,12 @@ class Invocation:
     quiet: bool
     debug: bool
 
+    @property
+    def lake_option(self) -> str:
+        """The option that names this lake again; empty where it is the one meant anyway."""
+        meant = {Settings().lake.path, self.settings.sample.lake}
+        return "" if str(self.root) in meant else f" --lake {self.root}"
+
     def print_json(self, value: Any) -> None:
         print(json.dumps(value, indent=1, default=str, ensure_ascii=False))
 
@@ -138,6 +144,12 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
             # The reader of our output has gone, as `head` does: no error of ours.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from None
+        except OSError as error:
+            if debug:
+                raise
+            where = f"{error.filename}: " if error.filename else ""
+            print(f"mbo: {where}{error.strerror or error}", file=sys.stderr)
+            raise typer.Exit(FAILED) from None
         except Exception as error:
             if debug:
                 raise
@@ -174,6 +186,7 @@ def _invocation(values: dict[str, Any]) -> Invocation:
     settings = settings.with_values(
         lake={"path": str(lake) if lake else None}, run={"workers": values["workers"]}
     )
+    settings = _sample_where_nothing_else(settings, quiet=values["quiet"] or values["json_out"])
     start, end = as_date(values["start"]), as_date(values["end"])
     if start and end and start > end:
         raise RequestError(f"--start {start} is after --end {end}")
@@ -188,3 +201,28 @@ def _invocation(values: dict[str, Any]) -> Invocation:
         quiet=values["quiet"],
         debug=values["debug"],
     )
+
+
+def _sample_where_nothing_else(settings: Settings, *, quiet: bool) -> Settings:
+    """Where nobody named a lake and there is none but the sample's, the sample is meant."""
+    here, sample = Settings(), settings.sample
+    untouched = settings.lake.path == here.lake.path and settings.raw.path == here.raw.path
+    if not untouched or os.path.isdir(settings.lake.path) or not os.path.isdir(sample.lake):
+        return settings
+    if any(name.endswith((".dbn", ".dbn.zst")) for _, _, names in os.walk(settings.raw.path)
+           for name in names):  # fmt: skip
+        return settings
+    if not quiet:
+        print(f"SIMULATED: using the sample market in {sample.lake}", file=sys.stderr)
+    return settings.with_values(lake={"path": sample.lake}, raw={"path": sample.raw})
+
+
+def program() -> str:
+    """How to call this program again from the same place."""
+    import shutil
+
+    called = os.path.abspath(sys.argv[0])
+    found = shutil.which("mbo")
+    if os.path.basename(called) != "mbo" or (found and os.path.samefile(found, called)):
+        return "mbo"
+    return os.path.relpath(called)

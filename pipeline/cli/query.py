@@ -28,6 +28,9 @@ def sql(
     """
     from pipeline import sql as engine
 
+    selection = call.selection
+    if selection.dataset or selection.symbols or selection.start or selection.end:
+        raise RequestError("a query selects by itself: WHERE symbol = ... AND date >= ...")
     if query and file:
         raise RequestError("give a query or -f FILE, not both")
     if file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,11 +11,11 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.common import Invocation
+from pipeline.cli.common import Invocation, program
 from pipeline.config import Settings
 from pipeline.errors import FAILED, OK, RequestError
 from pipeline.runner import RunOptions, StageSummary, run_stage
-from pipeline.stage import Stage
+from pipeline.stage import Catalog, Selection, Stage
 
 Paths = Annotated[
     list[Path] | None,
@@ -43,7 +44,26 @@ def run_stages(
             if call.debug:
                 for detail in summary.details:
                     print(detail, file=sys.stderr)
+        if summaries and not summaries[-1].tasks and call.selection != Selection():
+            raise RequestError(_nothing_matches(call.selection, catalog))
     return summaries
+
+
+def _nothing_matches(selection: Selection, catalog: Catalog) -> str:
+    words = {
+        "--dataset": selection.dataset,
+        "--symbols": selection.symbols,
+        "--start": selection.start,
+        "--end": selection.end,
+    }
+    asked = " ".join(f"{name} {value}" for name, value in words.items() if value is not None)
+    stored = catalog.partitions("mbo")
+    symbols = sorted({item.partition["symbol"] for item in stored})
+    days = sorted({item.partition["date"] for item in stored})
+    if not days:
+        return f"nothing matches {asked}: {catalog.root} holds no mbo yet"
+    shown = ", ".join(symbols[:8]) + (", ..." if len(symbols) > 8 else "")
+    return f"nothing matches {asked}; {catalog.root} holds {shown} of {days[0]} to {days[-1]}"
 
 
 def finish(call: Invocation, summaries: Sequence[StageSummary]) -> int:
@@ -251,6 +271,20 @@ def backtest(
         print("backtest: runs on what could be computed", file=sys.stderr)
     own = run_stages(call, request.stages(), settings)
     code = max(code, finish(replace(call, json=False), own))
+    given: list[tuple[str, object]] = [
+        ("--fees", fees),
+        ("--set", set_),
+        ("--symbols", call.selection.symbols),
+    ]
+    given += [("--start", call.selection.start), ("--end", call.selection.end)]
+    given += [("-p", shlex.quote(item)) for item in parameters or ()]
+    again = "".join(f" {name} {value}" for name, value in given if value is not None)
     if call.json or not call.quiet:
-        present(call.root, request, print_json=call.print_json if call.json else None)
+        present(
+            call.root,
+            request,
+            print_json=call.print_json if call.json else None,
+            program=program() + call.lake_option,
+            again=again + (" --partial" if partial else ""),
+        )
     return code

@@ -180,6 +180,70 @@ def test_gc_removes_only_what_lost_its_origin(sample_raw: Path, tmp_path: Path) 
     }
 
 
+def test_gc_keeps_what_is_only_stale(sample_lake: Path, tmp_path: Path, sample_raw: Path) -> None:
+    """One vanished day leaves the other days, and the instruments, where they are."""
+    raw, lake = tmp_path / "raw", tmp_path / "lake"
+    shutil.copytree(sample_raw, raw)
+    mbo("ingest", raw, "--lake", lake, "--workers", "1").checked()
+    mbo("book", "--lake", lake, "--workers", "1").checked()
+    before = digest(lake)
+    for path in raw.rglob("*20250601*"):
+        path.unlink()
+    mbo("gc", "--lake", lake, "--yes").checked()
+    after = digest(lake)
+    assert set(after) == {
+        path for path in before if "2025-06-01" not in path and "raw=" not in path
+    } | {path for path in before if "raw=" in path and "20250601" not in path}
+    assert "0 files" in mbo("gc", "--lake", lake, "--yes").checked().out
+
+
+def test_two_feature_sets_do_not_mix(feature_lake: Path, tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+    shutil.copytree(feature_lake, lake)
+    config = tmp_path / "mine.toml"
+    config.write_text('[features.sets.mine]\nclock = "grid:1m"\nfeatures = ["mid"]\n')
+    rows = open_lake(lake).scan("features").select(pl.len()).collect().item()
+    mbo("features", "--set", "mine", "--lake", lake, "--config", config, "--workers", "1").checked()
+    both = open_lake(lake)
+    assert both.scan("features").select(pl.len()).collect().item() == rows
+    assert both.scan("features", set="mine").select(pl.len()).collect().item() < rows
+    listed = both.scan("features", symbols=["SIMM5", "SIMU5"]).select("symbol").unique().collect()
+    assert sorted(listed["symbol"]) == ["SIMM5", "SIMU5"]
+
+
+def test_without_a_lake_of_ones_own_the_sample_is_meant(feature_lake: Path, tmp_path: Path) -> None:
+    shutil.copytree(feature_lake, tmp_path / "data" / "sample" / "lake")
+    result = mbo("status").checked()
+    assert "SIMULATED" in result.err
+    assert "features" in result.out
+    (tmp_path / "data" / "raw").mkdir()
+    (tmp_path / "data" / "raw" / "mine.dbn").write_bytes(b"")
+    assert mbo("status").code == 2
+
+
+@pytest.mark.parametrize("command", ["book", "features"])
+def test_a_selection_that_matches_nothing_is_an_error(sample_lake: Path, command: str) -> None:
+    result = mbo(command, "--symbols", "NQ*", "--lake", sample_lake)
+    assert result.code == 2
+    assert "SIMM5" in result.err
+
+
+def test_a_query_does_not_ignore_a_selection(sample_lake: Path) -> None:
+    result = mbo("sql", "SELECT 1", "--symbols", "SIMM5", "--lake", sample_lake)
+    assert result.code == 2
+    assert "WHERE" in result.err
+
+
+def test_suggestions_can_be_typed(feature_lake: Path, tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+    shutil.copytree(feature_lake, lake)
+    given = ("--fees", "0.5", "--symbols", "SIMM5", "--partial", "-p", "entry_z=2.0")
+    out = mbo("backtest", "mean_reversion", *given, "--lake", lake, "--workers", "1").checked().out
+    line = next(line for line in out.splitlines() if "--readings" in line)
+    for words in (f"--lake {lake}", "--fees 0.5", "--symbols SIMM5", "--partial", "-p entry_z=2.0"):
+        assert words in line
+
+
 def test_a_dry_run_says_what_it_would_do_and_does_nothing(sample_raw: Path, tmp_path: Path) -> None:
     lake = tmp_path / "lake"
     result = mbo("ingest", sample_raw, "--lake", lake, "--dry-run").checked()
