@@ -108,7 +108,8 @@ def render(
         lines.append("SIMULATED market: the built-in sample, not real trading data")
     lines += [
         f"{first['strategy']} on {first['dataset']} {first['symbols'].replace(',', ', ')}",
-        f"sessions    {_sessions(first)}",
+        f"sessions    {_sessions(first)}"
+        + (", incomplete ones too (--partial)" if settings.get("partial") == "true" else ""),
         f"parameters  {_pairs(params)}",
         f"latency     {settings['latency']} to the venue, {settings['response']} back",
         f"fees        schedule {settings['fees']}",

@@ -277,7 +277,9 @@ def test_an_incomplete_session_is_not_traded_unless_asked(es_lake: Path, tmp_pat
     refused = mbo("backtest", *arguments)
     assert refused.code == 2
     assert "--partial" in refused.err
-    assert "net profit" in mbo("backtest", *arguments, "--partial").checked().out
+    out = mbo("backtest", *arguments, "--partial").checked().out
+    assert "net profit" in out
+    assert "incomplete ones too" in out
 
 
 def test_the_christmas_evening_belongs_to_the_26th(es_lake: Path) -> None:
