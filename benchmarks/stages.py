@@ -39,12 +39,32 @@ def measure(arguments: list[str]) -> tuple[float, float, float]:
     return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
-def simulated_day(folder: Path, records: int) -> Path:
+MBO = [sys.executable, "-m", "pipeline.cli"]
+
+
+def simulate(folder: Path, records: int) -> Path:
     """The busiest MBO file of one simulated session of about that many records."""
-    mbo = [sys.executable, "-m", "pipeline.cli"]
     sample = ["sample", "--out", str(folder), "--days", "1", "--records", str(records)]
-    subprocess.run([*mbo, *sample, "--quiet"], check=True)
+    subprocess.run([*MBO, *sample, "--quiet"], check=True)
     return max(folder.rglob("*.mbo.dbn.zst"), key=lambda path: path.stat().st_size)
+
+
+def warm(folder: Path, strategy: str) -> None:
+    """Compile all kernels on a small day, so that no stage is timed with them."""
+    common = ["--lake", str(folder / "lake"), "--workers", "1", "--quiet"]
+    measure([*MBO, "ingest", str(simulate(folder / "raw", 5000).parent), *common])
+    for stage in (["features"], ["backtest", strategy, "--partial"]):
+        measure([*MBO, *stage, *common])
+
+
+def processor() -> str:
+    """Model name of the machine's processor and the cores this process may use."""
+    names = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    return f"{names[0] if names else platform.machine()}, {len(os.sched_getaffinity(0))} cores"
 
 
 def main() -> None:
@@ -56,19 +76,21 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        file = options.file or simulated_day(folder / "raw", options.records)
+        os.environ["MBO_RAW__PATH"] = str(folder / "nothing")
+        warm(folder / "warm", options.strategy)
+        file = options.file or simulate(folder / "raw", options.records)
         lake = folder / "lake"
-        mbo = [sys.executable, "-m", "pipeline.cli"]
         common = ["--lake", str(lake), "--workers", "1", "--quiet"]
         floor = [sys.executable, "-c", FLOOR, str(file)]
         beside = [str(path) for path in sorted(file.parent.glob("*.definition.dbn.zst"))]
-        os.environ["MBO_RAW__PATH"] = str(folder / "nothing")
         measure(floor)
         rows = [("zstd to nothing", *measure(floor))]
-        rows.append(("ingest", *measure([*mbo, "ingest", str(file), *beside, *common])))
-        for stage in (["book"], ["features"], ["backtest", options.strategy, "--partial"]):
-            measure([*mbo, *stage, *common, "--dry-run"])  # compile and import before timing
-            rows.append((stage[0], *measure([*mbo, *stage, *common])))
+        rows.append(("ingest", *measure([*MBO, "ingest", str(file), *beside, *common])))
+        backtest = ["backtest", options.strategy, "--partial", "--fees", "1"]
+        rows += [
+            (stage[0], *measure([*MBO, *stage, *common]))
+            for stage in (["book"], ["features"], backtest)
+        ]
         rows.append(("zstd again", *measure(floor)))
         records = sum(
             item["rows"]
@@ -82,7 +104,7 @@ def main() -> None:
         result = [dict(zip(keys, row, strict=True)) for row in rows]
         print(json.dumps({"records": records, "file": file.name, "rows": result}, indent=1))
         return
-    print(f"{file.name}: {records:,} records; {platform.processor() or platform.machine()}")
+    print(f"{file.name}: {records:,} records; {processor()}")
     print("| work | wall s | x floor | M records/s | CPU s | peak MiB |")
     print("|---|---|---|---|---|---|")
     for work, wall, cpu, peak in rows:

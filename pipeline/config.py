@@ -44,10 +44,6 @@ class RawSettings:
 @dataclass(frozen=True)
 class LakeSettings:
     path: str = "data/lake"
-    layout: str = "auto"
-    """``auto``, ``symbol`` (a file per symbol and day) or ``packed`` (a file per day)."""
-    packed_above: int = 500
-    """Symbols a day above which ``auto`` packs."""
 
 
 @dataclass(frozen=True)
@@ -107,14 +103,6 @@ class BacktestSettings:
 
 
 @dataclass(frozen=True)
-class QualitySettings:
-    """Gates: days beyond them are refused by later stages."""
-
-    max_orphan_cancel_share: float = 1.0
-    refuse_conditions: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class Settings:
     """Everything a run depends on besides its inputs."""
 
@@ -125,7 +113,6 @@ class Settings:
     book: BookSettings = BookSettings()
     features: FeaturesSettings = FeaturesSettings()
     backtest: BacktestSettings = BacktestSettings()
-    quality: QualitySettings = QualitySettings()
     instruments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """``[instruments."MES*"]`` tick_size, multiplier, currency, ...; first match wins."""
     calendar: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

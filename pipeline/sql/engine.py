@@ -6,9 +6,10 @@ import contextlib
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.errors import InputError, RequestError
 from pipeline.lake import WHICH_COMMAND
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 _NO_TABLE = re.compile(r"Table with name \"?([^\"\s]+?)\"? does not exist")
 _SUGGESTION = re.compile(r"\s*Did you mean .*", re.DOTALL)
 
+
+T = TypeVar("T")
 
 _AS_OF = re.compile(r"\basof\b", re.IGNORECASE)
 
@@ -109,17 +112,29 @@ def _connection(
 
 @contextlib.contextmanager
 def _explained(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """DuckDB's errors as ours; it turns Ctrl-C during a query into a ``RuntimeError``."""
+    """DuckDB's errors as ours."""
     import duckdb
 
     try:
         yield
     except duckdb.Error as error:
         raise explain(error, connection) from None
-    except RuntimeError as error:
-        if str(error) == "Query interrupted":
-            raise KeyboardInterrupt from None
-        raise
+
+
+def _interruptible(connection: duckdb.DuckDBPyConnection, work: Callable[[], T]) -> T:
+    """Do the work in a thread, so that Ctrl-C reaches us and ends the query: DuckDB 2.0 waits
+    for its own threads without looking at signals.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(work)
+        try:
+            while not wait([future], timeout=0.1).done:
+                pass
+        except KeyboardInterrupt:
+            connection.interrupt()
+            wait([future], timeout=10)
+            raise
+        return future.result()
 
 
 def run_query(
@@ -148,7 +163,7 @@ def run_query(
     connection = _connection(lake, query)
     with _explained(connection):
         check_read_only(connection, query)
-        return read_result(connection.sql(query), max_rows)
+        return _interruptible(connection, lambda: read_result(connection.sql(query), max_rows))
 
 
 def query_frame(lake: str | Path | duckdb.DuckDBPyConnection, text: str) -> pl.DataFrame:
@@ -159,7 +174,8 @@ def query_frame(lake: str | Path | duckdb.DuckDBPyConnection, text: str) -> pl.D
     connection = _connection(lake, query)
     with _explained(connection):
         check_read_only(connection, query)
-        frame = pl.from_arrow(connection.sql(query).to_arrow_table())
+        work = lambda: connection.sql(query).to_arrow_table()  # noqa: E731
+        frame = pl.from_arrow(_interruptible(connection, work))
     assert isinstance(frame, pl.DataFrame)
     return frame
 

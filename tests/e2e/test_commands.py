@@ -270,6 +270,14 @@ def test_python_selects_what_it_is_asked_for(feature_lake: Path) -> None:
     assert lake.instrument("SIMM5")["multiplier"] == 50
 
 
+def test_the_readmes_python_runs(traded: tuple[Path, Result], tmp_path: Path) -> None:
+    (tmp_path / "data" / "sample").mkdir(parents=True)
+    shutil.copytree(traded[0], tmp_path / "data" / "sample" / "lake")
+    snippet = (ROOT / "README.md").read_text().partition("```python\n")[2].partition("```")[0]
+    assert "open_lake" in snippet
+    exec(compile(snippet, "README.md", "exec"), {})
+
+
 def test_an_incomplete_session_is_not_traded_unless_asked(es_lake: Path, tmp_path: Path) -> None:
     lake = tmp_path / "lake"
     shutil.copytree(es_lake, lake)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import _thread
 import ctypes
 import json
 import shutil
-import threading
+import signal
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
 from pipeline.cli.common import interrupts_kept
-from pipeline.sql import connect, run_query
-from tests.e2e.running import mbo
+from tests.e2e.running import command, mbo, process_environment
 
 LONG = "SELECT sum(a.range * b.range % 7) FROM range(1000000) a, range(1000000) b"
 
@@ -36,11 +35,22 @@ def test_an_interrupt_inside_a_callback_is_not_lost() -> None:
 
 
 def test_a_query_can_be_interrupted(sample_lake: Path) -> None:
-    connection = connect(sample_lake)
-    threading.Timer(0.3, _thread.interrupt_main).start()
-
-    with pytest.raises(KeyboardInterrupt):
-        run_query(LONG, connection)
+    process = subprocess.Popen(
+        command("sql", LONG, "--lake", sample_lake),
+        env=process_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        time.sleep(4)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 130, err
+    assert "interrupted" in err
+    assert out == ""
 
 
 def test_a_dry_backtest_prints_json_and_stores_nothing(feature_lake: Path) -> None:
