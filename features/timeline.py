@@ -11,6 +11,7 @@ between rows are the same thing, which is why a feature has one definition for e
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,22 +48,22 @@ class Series1:
         self.data = np.concatenate([self.data[drop:], new])
 
 
-class State:
+class State(ABC):
     """A running state: fed at every row, read at any view whose rows are still kept."""
 
     def __init__(self, node: Node, timeline: Timeline) -> None:
         self.node = node
         self.timeline = timeline
 
+    @abstractmethod
     def push(self, view: View, drop: int) -> None:
         """Take in the rows of a view of new rows; ``drop`` old ones are no longer needed."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, node: Node, view: View) -> pl.Series:
         """Values of a node at a view."""
-        raise NotImplementedError
 
-    def finish(self, end: int) -> None:
+    def finish(self, end: int) -> None:  # noqa: B027 - most states have nothing to do then
         """The last segment ends at ``end``."""
 
 
