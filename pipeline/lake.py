@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.catalog import LakeCatalog
 from pipeline.errors import RequestError
-from pipeline.stage import Partition, Selection, Stored
-from pipeline.units import NS_PER_S
+from pipeline.stage import Selection, Stored
 
 DEFAULT_SET = "default"
 """The feature set that is meant where several exist and none is named."""
@@ -254,17 +253,3 @@ def as_date(value: str | date | None) -> date | None:
         return date.fromisoformat(value)
     except ValueError:
         raise RequestError(f"{value!r} is not a date; write it as 2025-05-01") from None
-
-
-def partition_date(partition: Partition) -> date:
-    """The UTC date or session of a partition."""
-    return date.fromisoformat(partition.get("date") or partition["session"])
-
-
-def utc_date(ts_ns: int) -> date:
-    """UTC date of a time in nanoseconds."""
-    return date.fromordinal(719_163 + ts_ns // (86_400 * NS_PER_S))
-
-
-def rows_of(stored: Sequence[Stored]) -> int:
-    return sum(item.rows for item in stored)

@@ -334,14 +334,6 @@ FEATURE_KEYS: tuple[Column, ...] = (
 STATIC_TABLES: tuple[Table, ...] = (MBO, SOURCES, INSTRUMENTS, FLOW, TRADES, QUALITY)
 
 
-def resolve(name: str, tables: Sequence[Table]) -> Table:
-    """The table of that name, or an error that names the nearest."""
-    for table in tables:
-        if table.name == name:
-            return table
-    raise RequestError.unknown("table", name, [t.name for t in tables])
-
-
 DYNAMIC_VERSIONS = {"book": 1, "features": 1, "labels": 1}
 """Schema versions of tables whose columns depend on settings."""
 
