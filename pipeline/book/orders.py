@@ -83,9 +83,12 @@ from pipeline.book.queues import (
     order_price,
     order_side,
     printed,
+    queue_ahead,
+    queue_of,
     remove,
     remove_at,
     resize,
+    unfilled_ahead,
 )
 from pipeline.jit import inline
 from pipeline.units import F_LAST, F_MBP, F_SNAPSHOT, F_TOB, UNDEF_PRICE
@@ -98,7 +101,8 @@ __all__ = [  # the whole book from one import
     "add", "apply", "best_price", "best_size", "clear", "find", "find_level", "first_in_queue",
     "first_order", "grow", "key_of", "level_at", "move", "n_levels", "new_book",
     "next_execution", "next_order", "note_fill", "order_price", "order_side", "printed",
-    "remove", "resize", "room", "side_code", "starts_snapshot",
+    "queue_ahead", "queue_of", "remove", "resize", "room", "side_code", "starts_snapshot",
+    "unfilled_ahead",
 ]  # fmt: skip
 
 A, C, F, M, N, R, T = (ord(letter) for letter in "ACFMNRT")

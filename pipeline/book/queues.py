@@ -73,6 +73,36 @@ def next_order(book: Book, slot: Scalar) -> Scalar:
 
 
 @inline
+def queue_of(book: Book, slot: Scalar) -> tuple[Scalar, Scalar]:
+    """Orders and size of the whole queue an order stands in, itself included."""
+    level = book.orders[slot, LEVEL]
+    return book.levels[level, COUNT], book.levels[level, TOTAL]
+
+
+@inline
+def queue_ahead(book: Book, slot: Scalar) -> tuple[Scalar, Scalar]:
+    """Orders and size that stand before an order at its price.
+
+    Walks both ways at once, to the nearer end of the queue: orders that have just joined, and
+    those about to be filled, cost a step or two however long the queue is.
+    """
+    orders = book.orders
+    before, after = orders[slot, PREV], orders[slot, NEXT]
+    n_before, size_before = np.int64(0), np.int64(0)
+    n_after, size_after = np.int64(0), np.int64(0)
+    while before >= 0 and after >= 0:
+        n_before += 1
+        size_before += orders[before, SIZE]
+        n_after += 1
+        size_after += orders[after, SIZE]
+        before, after = orders[before, PREV], orders[after, NEXT]
+    if before < 0:
+        return n_before, size_before
+    count, total = queue_of(book, slot)
+    return count - 1 - n_after, total - orders[slot, SIZE] - size_after
+
+
+@inline
 def _join(
     book: Book, slot: Scalar, side: Scalar, price: Scalar, size: Scalar, entry: Scalar
 ) -> None:
@@ -254,3 +284,20 @@ def first_in_queue(book: Book, slot: Scalar) -> Scalar:
             return False
         ahead = orders[ahead, PREV]
     return True
+
+
+@inline
+def unfilled_ahead(book: Book, slot: Scalar) -> tuple[Scalar, Scalar]:
+    """Like :func:`queue_ahead`, without what F records of this execution have printed already;
+    no orders where :func:`first_in_queue`.
+    """
+    orders = book.orders
+    count, size = np.int64(0), np.int64(0)
+    ahead = orders[slot, PREV]
+    while ahead >= 0:
+        left = orders[ahead, SIZE] - printed(book, ahead)
+        if left > 0:
+            count += 1
+            size += left
+        ahead = orders[ahead, PREV]
+    return count, size

@@ -246,7 +246,7 @@ class Market:
         sign = 1 if side == "B" else -1
         other = self.best("A" if side == "B" else "B")
         anchor = other if other is not None else self.middle + sign * self.tick
-        return anchor - sign * self.tick * (1 + min(int(self.draw.expovariate(0.4)), 30))
+        return anchor - sign * self.tick * (1 + int(min(self.draw.expovariate(0.4), 30)))
 
     def add(self) -> None:
         side = self.draw.choice("BA")
