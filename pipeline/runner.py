@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from pipeline.catalog import LakeCatalog, Resolved, commit_path, fingerprint
@@ -121,7 +121,7 @@ def run_stage(
         if options.workers > 1 and len(first) + schedule.waiting > 1:
             _run_in_processes(schedule, first, options.workers, reporter)
         else:
-            _run_here(schedule, first, reporter)
+            _run_here(schedule, first, options.workers, reporter)
     summary.seconds = time.perf_counter() - started
     reporter.stage_finished(summary)
     return summary
@@ -266,24 +266,36 @@ class _Schedule:
 class _LargestFirst:
     """A queue of jobs: heaviest first, then in order of the plan."""
 
-    def __init__(self, jobs: Iterable[Job]) -> None:
+    def __init__(self, jobs: Iterable[Job], workers: int) -> None:
         self._heap: list[tuple[int, int, Job]] = []
+        self._workers = workers
+        self._heavy = 0
         self.extend(jobs)
 
     def extend(self, jobs: Iterable[Job]) -> None:
         for job in jobs:
             heapq.heappush(self._heap, (-job.task.weight, job.number, job))
+            self._heavy += job.task.weight > 0
 
-    def pop(self) -> Job:
-        return heapq.heappop(self._heap)[2]
+    def pop(self, running: Iterable[Job] = ()) -> Job:
+        """The next job, with its share of the cores: those that no other task can use now.
+
+        Tasks without a weight take no time worth a core.
+        """
+        job = heapq.heappop(self._heap)[2]
+        if not job.task.weight:
+            return job
+        others = self._heavy - 1 + sum(1 for other in running if other.task.weight)
+        self._heavy -= 1
+        return replace(job, threads=max(1, self._workers // (1 + others)))
 
     def __len__(self) -> int:
         return len(self._heap)
 
 
-def _run_here(schedule: _Schedule, first: list[Job], reporter: Reporter) -> None:
+def _run_here(schedule: _Schedule, first: list[Job], workers: int, reporter: Reporter) -> None:
     name = schedule.stage.name
-    queue = _LargestFirst(first)
+    queue = _LargestFirst(first, workers)
 
     def report(number: int, done: int, total: int | None) -> None:
         reporter.task_progress(name, schedule.tasks[number], done, total)
@@ -344,7 +356,7 @@ def _run_in_processes(
     schedule: _Schedule, first: list[Job], workers: int, reporter: Reporter
 ) -> None:
     name = schedule.stage.name
-    queue = _LargestFirst(first)
+    queue = _LargestFirst(first, workers)
     suspects: list[Job] = []  # were running when a worker died: each gets one try alone
     running: dict[cf.Future[Outcome], Job] = {}
 
@@ -367,7 +379,7 @@ def _run_in_processes(
                 job = suspects.pop()
                 running[pool.submit(job)] = job
             while not alone and queue and len(running) < workers:
-                job = queue.pop()
+                job = queue.pop(running.values())
                 reporter.task_started(name, job.task)
                 running[pool.submit(job)] = job
             finished, _ = cf.wait(running, return_when=cf.FIRST_COMPLETED)

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from pipeline.catalog import Resolved, commit_path, output_path
 from pipeline.errors import MboError
+from pipeline.lanes import Lane, Lanes
 from pipeline.roots import check_roots
 from pipeline.stage import Partition, Stage, Stored, Task
 from pipeline.storage import (
@@ -44,6 +45,8 @@ class Job:
     inputs: tuple[Resolved, ...]
     fingerprint: str
     root: Path
+    threads: int = 1
+    """Cores this task may use; no byte of the outputs depends on it."""
 
 
 @dataclass(frozen=True)
@@ -91,22 +94,22 @@ class TaskWriter:
     file: ParquetFile
     extra: str
     """The stage's own metadata as JSON: part of the content."""
+    lane: Lane
+    """Where the file is encoded: at once, or by a thread while the stage goes on."""
+    rows: int = 0
     notes: dict[str, Any] = field(default_factory=dict)
     closed: bool = False
 
-    @property
-    def rows(self) -> int:
-        return self.file.rows
-
     def write(self, data: pa.Table | pa.RecordBatch) -> None:
-        self.file.write(data)
+        self.rows += data.num_rows
+        self.lane.put(lambda: self.file.write(data))
 
     def note(self, **facts: Any) -> None:
         self.notes.update(facts)
 
     def close(self) -> None:
         if not self.closed:
-            self.file.close()
+            self.lane.put(self.file.close)
             self.closed = True
 
 
@@ -118,6 +121,7 @@ class TaskOutputs:
         self._report = report
         self._last_report = 0.0
         self._writers: dict[tuple[str, str, int], TaskWriter] = {}
+        self._lanes = Lanes(job.threads)
         self.warnings: list[str] = []
 
     def writer(
@@ -139,7 +143,7 @@ class TaskOutputs:
             {**self._metadata(table), **(metadata or {})},
         )
         extra = json.dumps(dict(metadata or {}), sort_keys=True)
-        writer = TaskWriter(table, where, part, final, file, extra)
+        writer = TaskWriter(table, where, part, final, file, extra, self._lanes.lane())
         self._writers[key] = writer
         return writer
 
@@ -167,6 +171,7 @@ class TaskOutputs:
 
     def abandon(self) -> None:
         """Remove everything written so far."""
+        self._lanes.stop()
         for writer in self._writers.values():
             writer.file.abandon()
 
@@ -175,6 +180,7 @@ class TaskOutputs:
         job = self._job
         for writer in self._writers.values():
             writer.close()
+        self._lanes.close()
         place = commit_path(job.root, job.stage.name, job.task.partition)
         old = read_json(place) or {"outputs": []}
         # From here to the new record the task counts as not done.

@@ -20,7 +20,7 @@ from pipeline.book.arrow import Batch, book_rows, flow_rows, merge, trade_rows
 from pipeline.book.columns import Chunk, cut, event_ends, join, take
 from pipeline.book.emit import flush_grid
 from pipeline.book.kernel import process
-from pipeline.book.layout import Book, grow, new_book
+from pipeline.book.layout import N_ORDERS, Book, grow, new_book
 from pipeline.book.tape import Prints, Records, Rows, Run
 from pipeline.errors import RequestError
 from pipeline.units import F_LAST, F_SNAPSHOT, event_base, parse_duration
@@ -146,6 +146,16 @@ class BookEngine:
     def holds_rows(self) -> bool:
         """Whether rows are kept back until :meth:`finish`."""
         return bool(self._held)
+
+    @property
+    def live_orders(self) -> int:
+        """Orders that rest in the books."""
+        return sum(int(one.book.meta[N_ORDERS]) for one in self.books.values())
+
+    @property
+    def waiting(self) -> int:
+        """Records of events that have not ended."""
+        return sum(len(part.flags) for one in self.books.values() for part in one.pending)
 
     def _hold(self, batch: Batch) -> Batch:
         """Keep back the grid rows of several books: a quiet book's row comes late, with an event

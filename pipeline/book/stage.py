@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import tables
-from pipeline.book.columns import MBO_COLUMNS, Chunk, chunk_of_arrow
+from pipeline.book.checkpoints import EVERY, Checkpoints, pieces, read_state_file
+from pipeline.book.columns import MBO_COLUMNS, Chunk, chunk_of_arrow, take
 from pipeline.book.engine import BookEngine, BookOptions
 from pipeline.book.roll import opening_orders
 from pipeline.book.state import (
@@ -65,8 +66,10 @@ class BookStage:
     """Reconstruction of the order book."""
 
     name = "book"
-    version = 1
-    tables: Sequence[str] = ("book", "flow", "trades", "book_state", "book_counts", "quality")
+    version = 2
+    tables: Sequence[str] = (
+        "book", "flow", "trades", "book_checkpoints", "book_state", "book_counts", "quality",
+    )  # fmt: skip
 
     # --- planning -----------------------------------------------------------------------------
 
@@ -135,10 +138,11 @@ class BookStage:
             resume(engine, read_state(carried))
         mbo = inputs.stored("mbo")
         assert mbo is not None  # not optional: the runner has seen to it
-        rows = _RowWriters(outputs, options)
-        for chunk in read_chunks(mbo):
+        rows, checkpoints = _RowWriters(outputs, options), Checkpoints(outputs, EVERY)
+        for chunk in pieces(read_chunks(mbo), EVERY):
             for batch in engine.feed(chunk):
                 rows.write(batch)
+            checkpoints.after(engine)
             outputs.progress(engine.records, mbo.rows)
         last = engine.finish()
         if last is not None:
@@ -198,8 +202,15 @@ def options_of(settings: Settings) -> BookOptions:
     return BookOptions(book.depth, book.materialise, book.grid, book.assume_valid_after)
 
 
-def read_chunks(mbo: Stored) -> Iterator[Chunk]:
+def read_chunks(mbo: Stored, first: int = 0) -> Iterator[Chunk]:
     """The records of a partition of `mbo`, in file order, in bounded memory.
+
+    Parameters
+    ----------
+    mbo
+        The partition.
+    first
+        Records to leave out at its start; row groups that lie before are not read.
 
     Raises
     ------
@@ -207,14 +218,30 @@ def read_chunks(mbo: Stored) -> Iterator[Chunk]:
         If a record cannot be one.
     """
     for path in mbo.files:
-        done = 0
         with pq.ParquetFile(path, read_dictionary=["action", "side"]) as file:
-            for batch in file.iter_batches(BATCH_ROWS, columns=list(MBO_COLUMNS)):
+            groups, done = _groups_from(file.metadata, first)
+            columns = list(MBO_COLUMNS)
+            for batch in file.iter_batches(BATCH_ROWS, row_groups=groups, columns=columns):
                 try:
-                    yield chunk_of_arrow(batch)
+                    chunk = chunk_of_arrow(batch)
                 except InputError as error:
                     raise InputError.at(path, str(error), record=done) from None
-                done += batch.num_rows
+                before, done = first - done, done + batch.num_rows
+                if before < batch.num_rows:
+                    yield take(chunk, slice(before, None)) if before > 0 else chunk
+            first -= file.metadata.num_rows
+
+
+def _groups_from(metadata: pq.FileMetaData, first: int) -> tuple[list[int], int]:
+    """Row groups from a row on, and the first row of the first of them."""
+    groups, done, skipped = [], 0, 0
+    for group in range(metadata.num_row_groups):
+        done += metadata.row_group(group).num_rows
+        if done > first:
+            groups.append(group)
+        else:
+            skipped = done
+    return groups, skipped
 
 
 def read_state(stored: Stored) -> BookState:
@@ -225,13 +252,7 @@ def read_state(stored: Stored) -> BookState:
     InputError
         If the file is not one.
     """
-    path = stored.files[0]
-    with pq.ParquetFile(path) as file:
-        text = (file.schema_arrow.metadata or {}).get(METADATA_KEY.encode())
-        if text is None:
-            raise InputError.at(path, "no state of a book", todo="run `mbo book --force`")
-        orders = file.read().replace_schema_metadata(None)
-        return BookState(orders.cast(BOOK_STATE.schema()), text.decode())
+    return read_state_file(stored.files[0])
 
 
 def _needs_state(item: Stored) -> bool:
