@@ -106,8 +106,10 @@ class GridClock:
         return now, t
 
 
-def make_clock(name: str) -> Clock:
+def make_clock(name: str, where: str = "") -> Clock:
     """The clock of a name: ``event``, ``touch`` or ``grid:STEP``.
+
+    ``where`` says in messages which file and key the name comes from.
 
     Raises
     ------
@@ -119,12 +121,14 @@ def make_clock(name: str) -> Clock:
     if name == "touch":
         return TouchClock()
     kind, _, step = name.partition(":")
+    at = f"{where}: " if where else ""
     if kind != "grid" or not step:
-        raise RequestError.unknown("clock", name, ["event", "touch", "grid:100ms", "grid:1s"])
+        known = ["event", "touch", "grid:100ms", "grid:1s"]
+        raise RequestError.unknown("clock", name, known, where=where)
     try:
         length = parse_duration(step)
     except ValueError as error:
-        raise RequestError(f"clock {name!r}: {error}") from None
+        raise RequestError(f"{at}clock {name!r}: {error}") from None
     if length <= 0:
-        raise RequestError(f"clock {name!r}: the step must be longer than 0")
+        raise RequestError(f"{at}clock {name!r}: the step must be longer than 0")
     return GridClock(length)

@@ -87,7 +87,7 @@ def feature_set(name: str, sets: Mapping[str, Any], origin: str = "research.toml
     clock = table.get("clock", "event")
     if not isinstance(clock, str):
         raise RequestError(f"{where}.clock must be text, such as 'event' or 'grid:1s'")
-    make_clock(clock)
+    make_clock(clock, f"{where}.clock")
     words = {key: _words(table.get(key, ()), f"{where}.{key}") for key in ("features", "labels")}
     if not words["features"]:
         raise RequestError(f"{where} lists no features")

@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
+from pipeline.config_values import EnvironmentText, build, ranged, tables_of
 from pipeline.errors import RequestError
 
 CONFIG_NAME = "research.toml"
@@ -26,7 +27,7 @@ class RawSettings:
     path: str = "data/raw"
     paths: tuple[str, ...] = ()
     """Files or folders instead of ``path``, as `mbo ingest PATH...` gives them."""
-    prefer: str = "error"
+    prefer: str = ranged("error", choices=("error", "newest"))
     """``error`` or ``newest``: two different files for the same day and symbol."""
     verify_hashes: bool = True
     """Compare files with their batch folder's manifest."""
@@ -48,7 +49,7 @@ class LakeSettings:
 
 @dataclass(frozen=True)
 class RunSettings:
-    workers: int = 0
+    workers: int = ranged(0, low=0)
     """Processes; 0 means one a core."""
 
 
@@ -58,21 +59,62 @@ class SampleSettings:
 
     raw: str = "data/sample/raw"
     lake: str = "data/sample/lake"
-    days: int = 3
-    records: int = 300_000
+    days: int = ranged(3, low=1, high=13)
+    records: int = ranged(300_000, low=1000)
     """Records a session, all instruments together."""
     seed: int = 1
 
 
 @dataclass(frozen=True)
 class BookSettings:
-    depth: int = 10
-    materialise: str = "full"
-    """``full``, ``touch``, ``grid`` or ``none``."""
-    grid: str = "1s"
+    depth: int = ranged(10, low=1, high=50)
+    materialise: str = ranged("full", choices=("full", "touch", "grid", "none"))
+    grid: str = ranged("1s", duration="positive")
     """Step of ``materialise = "grid"``."""
-    assume_valid_after: str = ""
+    assume_valid_after: str = ranged("", duration="optional")
     """Duration after which a book with an unknown start counts as valid; empty: never."""
+
+
+@dataclass(frozen=True)
+class QualityLimits:
+    """When a day of a symbol is refused by later stages.  None sets no limit.
+
+    Nothing is refused by default: a day must not leave results because the program was
+    upgraded, and rows that cannot be trusted are marked (`book.valid`) either way.
+    """
+
+    max_orphan_cancel_share: float | None = ranged(None, low=0, high=1)
+    """C of orders the book does not know, of all C; not judged where ``start`` is unknown."""
+    max_orphan_modify_share: float | None = ranged(None, low=0, high=1)
+    """The same of M."""
+    max_ignored_share: float | None = ranged(None, low=0, high=1)
+    """Records that could not be applied (``quality.ignored``), of A, C and M."""
+    max_sequence_regressions: int | None = ranged(None, low=0)
+    max_crossed: str = ranged("", duration="optional")
+    """Longest time crossed in a UTC day, auctions and pre-open included; empty: no limit."""
+    max_roll_mismatch_orders: int | None = ranged(None, low=0)
+    """Orders in which the carried book and the day's snapshot may differ."""
+    refuse_conditions: tuple[str, ...] = ranged(
+        (), choices=("degraded", "pending", "missing", "intraday")
+    )
+    """Words of the vendor on a day (``condition.json``) that refuse it."""
+    allow_unknown_start: bool = True
+    """False refuses days whose book begins without snapshot, clear or carried state."""
+
+
+@dataclass(frozen=True)
+class QualityOverride(QualityLimits):
+    """``[quality.symbols."MES*"]``: limits of some symbols, of one dataset or of all."""
+
+    dataset: str = ""
+
+
+@dataclass(frozen=True)
+class QualitySettings(QualityLimits):
+    """Quality gates; see ``docs/quality.md``."""
+
+    symbols: Mapping[str, Mapping[str, Any]] = tables_of(QualityOverride)
+    """By pattern: keys that replace those of ``[quality]``; the first match wins."""
 
 
 @dataclass(frozen=True)
@@ -86,17 +128,18 @@ class FeaturesSettings:
 
 @dataclass(frozen=True)
 class BacktestSettings:
-    latency: str = "1ms"
+    latency: str = ranged("1ms", duration="any")
     """Entry latency: decision to venue."""
-    response: str = ""
+    response: str = ranged("", duration="optional")
     """Response latency: venue to us; empty: the same as the entry latency."""
-    readings: tuple[str, ...] = ("exact",)
-    """Any of optimistic, exact, pessimistic."""
+    readings: tuple[str, ...] = ranged(
+        ("exact",), choices=("optimistic", "exact", "pessimistic"), filled=True
+    )
     fees: str = ""
     """Name of the fee schedule ``[fees.NAME]``; empty: the one that covers the product."""
     set: str = ""
     """Feature set to read; empty: ``features.set``."""
-    capital: str = "100000"
+    capital: str = ranged("100000", money=True)
     """Starting equity, in the ledger's currency, for ratios and drawdown in per cent."""
     partial: bool = False
     """Trade incomplete sessions too."""
@@ -111,6 +154,7 @@ class Settings:
     run: RunSettings = RunSettings()
     sample: SampleSettings = SampleSettings()
     book: BookSettings = BookSettings()
+    quality: QualitySettings = QualitySettings()
     features: FeaturesSettings = FeaturesSettings()
     backtest: BacktestSettings = BacktestSettings()
     instruments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -139,7 +183,8 @@ def load_settings(config: Path | None = None, environ: Mapping[str, str] | None 
     Raises
     ------
     RequestError
-        For a file that is not there or no TOML, unknown keys, values of the wrong type.
+        For a file that is not there or no TOML, unknown keys, values of the wrong type or out
+        of range.
     """
     environment = os.environ if environ is None else environ
     path = config or (Path(p) if (p := environment.get("MBO_CONFIG")) else None)
@@ -150,7 +195,11 @@ def load_settings(config: Path | None = None, environ: Mapping[str, str] | None 
     if path is not None:
         tree, origin = _read_toml(path), str(path)
     _merge_environment(tree, environment)
-    built: Settings = _build(Settings, tree, origin, "")
+    built: Settings = build(Settings, tree, origin)
+    if built.instruments:
+        from pipeline.ingest.instruments import check_config
+
+        check_config(built.instruments, origin)
     return replace(built, origin=origin)
 
 
@@ -181,74 +230,4 @@ def _merge_environment(tree: dict[str, Any], environ: Mapping[str, str]) -> None
                 "write MBO_<SECTION>__<KEY>, for example MBO_BOOK__DEPTH=5"
             )
         target = tree.setdefault(section, {})
-        target[key] = _Text(environ[name])
-
-
-class _Text(str):
-    """A value from the environment: text that stands for whatever type the setting has."""
-
-    __slots__ = ()
-
-
-def _build(kind: type, tree: Mapping[str, Any], origin: str, where: str) -> Any:
-    hints = get_type_hints(kind)
-    known = {f.name for f in fields(kind) if f.name != "origin"}
-    values: dict[str, Any] = {}
-    for key, value in tree.items():
-        place = f"{where}.{key}" if where else key
-        if key not in known:
-            at = "the environment" if isinstance(value, _Text) else origin
-            raise RequestError.unknown("setting", place, _full(known, where), where=at)
-        hint = hints[key]
-        if is_dataclass(hint) and isinstance(hint, type):
-            if not isinstance(value, Mapping):
-                raise RequestError(f"{origin}: {place} must be a table [{place}]")
-            values[key] = _build(hint, value, origin, place)
-        else:
-            values[key] = _convert(value, hint, place, origin)
-    return kind(**values)
-
-
-def _full(known: set[str], where: str) -> list[str]:
-    return [f"{where}.{name}" if where else name for name in known]
-
-
-def _convert(value: Any, hint: Any, place: str, origin: str) -> Any:
-    source = f"environment (MBO_{place.upper().replace('.', '__')})"
-    at = source if isinstance(value, _Text) else origin
-    wrong = RequestError(f"{at}: {place} = {value!r} is not {_describe(hint)}")
-    if isinstance(value, _Text):
-        value = _from_text(str(value), hint, wrong)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if hint in (int, str, float, bool):
-        if type(value) is not hint:
-            raise wrong
-        return value
-    if get_args(hint) and hint.__origin__ is tuple:
-        if not isinstance(value, list | tuple) or not all(isinstance(v, str) for v in value):
-            raise wrong
-        return tuple(value)
-    if not isinstance(value, Mapping):
-        raise wrong
-    return value
-
-
-def _from_text(text: str, hint: Any, wrong: RequestError) -> Any:
-    try:
-        if hint is bool:
-            return {"1": True, "true": True, "0": False, "false": False}[text.lower()]
-        if hint in (int, float):
-            return hint(text)
-    except (KeyError, ValueError):
-        raise wrong from None
-    if hint is str:
-        return text
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def _describe(hint: Any) -> str:
-    names = {int: "a whole number", str: "text", float: "a number", bool: "true or false"}
-    if hint in names:
-        return names[hint]
-    return "a list of texts" if get_args(hint) and hint.__origin__ is tuple else "a table"
+        target[key] = EnvironmentText(environ[name])

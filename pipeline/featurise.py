@@ -2,7 +2,8 @@
 
 One task a feature set, dataset, session and symbol; it reads the UTC days that overlap the
 session.  A session is built from the days there are: where one is missing its tables are noted
-``complete = false``, and it is computed again as soon as the day arrives.
+``complete = false``, and it is computed again as soon as the day arrives.  A session that
+touches a day the quality gates refuse is left out.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from pipeline.calendar_status import session_with_status
 from pipeline.config import Settings
 from pipeline.errors import InputError, RequestError
 from pipeline.frames import Day, LakeRows
+from pipeline.gates import Gates
 from pipeline.stage import (
     Catalog,
     Inputs,
@@ -201,6 +203,7 @@ class _Planner:
         self.files = [str(file.resolve()) for file in files]
         self.hashes = sorted(hashes)
         self.instruments = _instruments(catalog)
+        self.gates = Gates(catalog, settings)
 
     def tasks(
         self, dataset: str, symbol: str, items: Sequence[Stored], selection: Selection
@@ -246,7 +249,9 @@ class _Planner:
             **_expiry(calendar, session, row.get("expiration")),
         }
         weight = sum(days[day].rows for day in wanted if day in days)
-        return Task(partition, tuple(inputs), params, {"files": self.files}, weight)
+        refused = self.gates.session(dataset, symbol, wanted)
+        hints = {"files": self.files}
+        return Task(partition, tuple(inputs), params, hints, weight, refused=refused)
 
     def _as_traded(
         self, calendar: Calendar, session: Session, dataset: str, symbol: str, days: Sequence[date]

@@ -9,8 +9,8 @@ from typing import Any
 
 from pipeline.catalog import Commit, LakeCatalog
 from pipeline.errors import RequestError
-from pipeline.stage import Partition
-from pipeline.storage import CACHE, COMMITS, TMP
+from pipeline.stage import Partition, Selection
+from pipeline.storage import CACHE, COMMITS, TMP, HashCache
 
 
 @dataclass
@@ -141,6 +141,36 @@ def _orphaned(catalog: LakeCatalog, commit: Commit, lost: Mapping[tuple[str, str
                 return ""
             reason = reason or f"{item['table']} {item['partition']} is gone"
     return reason
+
+
+def raw_changes(catalog: LakeCatalog, selection: Selection) -> list[tuple[str, str]]:
+    """Raw files that are no longer what was read of them, though results of theirs are here.
+
+    Returns
+    -------
+    (path, what happened) of files that are gone, or whose size, time or content differ from
+    what was read.  Nothing is read here: a file changed in place with its size and time kept
+    is found by ``--rehash`` only.
+    """
+    hashes = HashCache(catalog.root)
+    found: dict[str, str] = {}
+    for commit in catalog.commits():
+        raw = [item for item in commit.record["inputs"] if "raw" in item]
+        if raw and any(selection.admits(s.partition) for s in commit.outputs(catalog.root)):
+            for item in raw:
+                change = _raw_change(Path(item["raw"]), item["sha256"], hashes)
+                if change:
+                    found[item["raw"]] = change
+    return sorted(found.items())
+
+
+def _raw_change(path: Path, sha256: str, hashes: HashCache) -> str:
+    if not path.exists():
+        return "is gone"
+    known = hashes.last(path)
+    if known is None or known == (sha256, True):
+        return ""
+    return "has changed since it was read"
 
 
 def strays(catalog: LakeCatalog) -> list[Path]:

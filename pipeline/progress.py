@@ -142,6 +142,7 @@ def one_line(summary: StageSummary) -> str:
         (summary.up_to_date, "up to date"),
         (len(summary.failed), "failed"),
         (len(summary.blocked), "blocked"),
+        (len(summary.refused), "refused"),
     ):
         if count:
             parts.append(f"{count:,} {word}")

@@ -46,7 +46,7 @@ class StageSummary:
 
     stage: str
     tasks: int = 0
-    """Tasks the selection asked for."""
+    """Tasks the selection asked for and nothing refuses."""
     done: int = 0
     up_to_date: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
@@ -54,6 +54,10 @@ class StageSummary:
     details: list[str] = field(default_factory=list)
     blocked: list[tuple[str, str]] = field(default_factory=list)
     warnings: list[tuple[str, str]] = field(default_factory=list)
+    refused: list[tuple[str, str]] = field(default_factory=list)
+    """Left out because the settings ask for it: (partition, why).  No failure."""
+    raw_changes: list[tuple[str, str]] = field(default_factory=list)
+    """Raw files that results here were made from, and what has become of them."""
     planned: list[str] = field(default_factory=list)
     """What a dry run would compute."""
     rows: dict[str, int] = field(default_factory=dict)
@@ -75,6 +79,8 @@ class StageSummary:
             "failed": pairs(self.failed),
             "blocked": pairs(self.blocked),
             "warnings": pairs(self.warnings),
+            "refused": pairs(self.refused),
+            "raw_changes": [{"file": f, "change": c} for f, c in self.raw_changes],
             "planned": self.planned,
             "rows": self.rows,
             "bytes": self.bytes,
@@ -106,7 +112,9 @@ def run_stage(
     """
     started = time.perf_counter()
     summary = StageSummary(stage.name)
-    tasks = stage.plan(catalog, settings, selection)
+    planned = stage.plan(catalog, settings, selection)
+    summary.refused = [(str(task.partition), task.refused) for task in planned if task.refused]
+    tasks = [task for task in planned if not task.refused]
     summary.tasks = len(tasks)
     schedule = _Schedule(stage, catalog, tasks, options, summary)
     first = schedule.ready()

@@ -113,6 +113,8 @@ class Task:
     of the output may stand there.  ``weight`` orders tasks, largest first (bytes or rows).
     ``outputs`` names the partitions that will be written, where they differ from
     ``partition``; a task that reads one of them in the same stage waits for it.
+    ``refused`` says why the settings ask for the task not to be run: it is reported, and is
+    neither done nor failed; what it made earlier stays where it is.
     """
 
     partition: Partition
@@ -121,6 +123,7 @@ class Task:
     hints: Mapping[str, Any] = field(default_factory=dict)
     weight: int = 0
     outputs: tuple[Partition, ...] = ()
+    refused: str = ""
 
 
 @dataclass(frozen=True)

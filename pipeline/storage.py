@@ -315,6 +315,17 @@ class HashCache:
         self._changed = True
         return digest
 
+    def last(self, path: Path) -> tuple[str, bool] | None:
+        """Hash the file had when it was read last, and whether size, time and inode are still
+        the same; None where it never was.
+        """
+        known = self._known.get(str(path.resolve()))
+        if known is None:
+            return None
+        stat = path.stat()
+        same = known[:3] == [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+        return str(known[3]), same
+
     def save(self) -> None:
         if self._changed:
             write_json(self._root, self._path, self._known)

@@ -19,10 +19,12 @@ from pipeline.book.stage import CARRY_DAYS
 from pipeline.book.venues import rule_of
 from pipeline.calendar import Session, calendar_for, hours_of, product_of, utc_dates
 from pipeline.errors import RequestError
+from pipeline.gates import Gates
 from pipeline.stage import Catalog, Partition, Ref, Selection, Stored, TableRef, Task, require
 
 FIFO = "F"
 """The match algorithm whose queue the exact reading knows."""
+_INCOMPLETE = "incomplete: a day it overlaps is missing"
 
 
 @dataclass(frozen=True)
@@ -102,9 +104,8 @@ def plan_run(request: Request, catalog: Catalog, selection: Selection) -> list[T
     drafts = [d for key, items in sorted(groups.items()) if (d := planner.draft(*key, items))]
     if not drafts:
         reasons = {r for by_session in request.skipped.values() for r in by_session.values()}
-        raise RequestError(
-            f"no session to trade: {'; '.join(sorted(reasons))}; --partial trades incomplete ones"
-        )
+        hint = "; --partial trades incomplete ones" if _INCOMPLETE in reasons else ""
+        raise RequestError(f"no session to trade: {'; '.join(sorted(reasons))}{hint}")
     request.run_id = _run_id(request, catalog, drafts)
     return [draft.task(request.run_id) for draft in drafts]
 
@@ -161,6 +162,7 @@ class _Planner:
         self.request = request
         self.catalog = catalog
         self.instruments = instruments
+        self.gates = Gates(catalog, request.settings)
         self._mbo: dict[tuple[str, str], list[Stored]] = {}
         for item in catalog.partitions("mbo"):
             key = (item.partition["dataset"], item.partition["symbol"])
@@ -197,10 +199,12 @@ class _Planner:
             return "the calendar has no such session"
         complete = item.notes.get("complete", True)
         if not complete and not self.request.settings.backtest.partial:
-            return "incomplete: a day it overlaps is missing"
-        if not any(day in days for day in utc_dates(session)):
+            return _INCOMPLETE
+        wanted = utc_dates(session)
+        if not any(day in days for day in wanted):
             return "no MBO records"
-        return ""
+        keys = item.partition
+        return self.gates.session(keys["dataset"], keys["symbol"], wanted)
 
     def _draft(
         self,

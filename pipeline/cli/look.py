@@ -45,15 +45,18 @@ def _is_number(text: str) -> bool:
 
 
 def status(call: Invocation) -> int:
-    """What the lake holds: tables, days, symbols, rows, bytes; what is orphaned or incomplete.
+    """What the lake holds, and what of it is incomplete, refused, changed or orphaned.
 
     Example: mbo status --symbols 'ES*'
     """
+    from pipeline.gates import Gates
     from pipeline.lake import open_lake
-    from pipeline.lineage import orphans, strays
+    from pipeline.lineage import orphans, raw_changes, strays
     from pipeline.progress import human_bytes
 
     catalog = open_lake(call.root).catalog
+    gates = Gates(catalog, call.settings)
+    refused = gates.refusals(call.selection)
     rows = []
     incomplete = []
     for table in catalog.tables():
@@ -76,6 +79,7 @@ def status(call: Invocation) -> int:
             )
         )
         incomplete += [s for s in stored if s.notes.get("complete") is False]
+    changed = raw_changes(catalog, call.selection)
     lost = [(f"{c.stage} {c.partition}", why) for c, why in orphans(catalog)]
     stray = [str(path.relative_to(catalog.root)) for path in strays(catalog)]
     header = ("table", "partitions", "first", "last", "symbols", "rows", "size")
@@ -85,6 +89,9 @@ def status(call: Invocation) -> int:
                 "lake": str(call.root),
                 "tables": [dict(zip(header, row, strict=True)) for row in rows],
                 "incomplete": [f"{s.table} {s.partition}" for s in incomplete],
+                "gates": gates.active,
+                "refused": [item.as_json() for item in refused],
+                "raw_changes": [{"file": name, "change": what} for name, what in changed],
                 "orphans": [{"partition": name, "reason": why} for name, why in lost],
                 "strays": stray,
             }
@@ -95,6 +102,15 @@ def status(call: Invocation) -> int:
     _some(
         "incomplete sessions (a neighbouring day is missing)",
         [f"{s.table} {s.partition}" for s in incomplete],
+    )
+    _some(
+        "days refused by [quality]: their sessions are left out by features and backtest",
+        [str(item) for item in refused],
+        most=20,
+    )
+    _some(
+        "raw files are no longer what was read: what was made from them is still here",
+        [f"{name} {what}" for name, what in changed],
     )
     _some("orphans (`mbo gc` removes them)", [f"{name}: {why}" for name, why in lost])
     _some("files no record owns (`mbo gc` removes them)", stray)

@@ -24,10 +24,18 @@ Paths = Annotated[
 
 
 def run_stages(
-    call: Invocation, stages: Sequence[Stage], settings: Settings | None = None
+    call: Invocation,
+    stages: Sequence[Stage],
+    settings: Settings | None = None,
+    *,
+    first: bool = True,
 ) -> list[StageSummary]:
-    """Run stages one after the other on the call's lake, holding its lock."""
+    """Run stages one after the other on the call's lake, holding its lock.
+
+    ``first``: these are the command's first stages, which tell of raw files that have changed.
+    """
     from pipeline.catalog import LakeCatalog
+    from pipeline.lineage import raw_changes
     from pipeline.progress import choose_reporter
     from pipeline.storage import lake_lock
 
@@ -44,8 +52,13 @@ def run_stages(
             if call.debug:
                 for detail in summary.details:
                     print(detail, file=sys.stderr)
-        if summaries and not summaries[-1].tasks and call.selection != Selection():
-            raise RequestError(_nothing_matches(call.selection, catalog))
+        if summaries and first:
+            summaries[0].raw_changes = raw_changes(catalog, call.selection)
+        if summaries and first and not summaries[-1].tasks:
+            if summaries[-1].refused:
+                raise RequestError(_all_refused(summaries[-1]))
+            if call.selection != Selection():
+                raise RequestError(_nothing_matches(call.selection, catalog))
     return summaries
 
 
@@ -66,6 +79,12 @@ def _nothing_matches(selection: Selection, catalog: Catalog) -> str:
     return f"nothing matches {asked}; {catalog.root} holds {shown} of {days[0]} to {days[-1]}"
 
 
+def _all_refused(summary: StageSummary) -> str:
+    name, reason = summary.refused[0]
+    more = f" (and {len(summary.refused) - 1:,} more)" if len(summary.refused) > 1 else ""
+    return f"{summary.stage}: nothing is left to do: {name}{more}: {reason}"
+
+
 def finish(call: Invocation, summaries: Sequence[StageSummary]) -> int:
     """Print the closing summary; returns the exit code."""
     if call.json:
@@ -77,6 +96,9 @@ def finish(call: Invocation, summaries: Sequence[StageSummary]) -> int:
             for summary in summaries:
                 for name in summary.planned:
                     print(f"would run {summary.stage} {name}")
+        for summary in summaries:
+            _print_refused(summary)
+            _print_changed(summary)
         if failures:
             print(f"{len(failures)} failed:", file=sys.stderr)
             for stage, name, message in failures:
@@ -85,6 +107,28 @@ def finish(call: Invocation, summaries: Sequence[StageSummary]) -> int:
             first = next(item for s in summaries for item in s.blocked)
             print(f"{blocked} could not run, for example {first[0]}: {first[1]}", file=sys.stderr)
     return max((summary.exit_code for summary in summaries), default=OK)
+
+
+def _print_refused(summary: StageSummary, most: int = 5) -> None:
+    """What the settings left out; asked for, so no failure, but never silent."""
+    for name, reason in summary.refused[:most]:
+        print(f"{summary.stage} leaves out {name}: {reason}", file=sys.stderr)
+    if len(summary.refused) > most:
+        rest = len(summary.refused) - most
+        print(f"{summary.stage} leaves out {rest:,} more; `mbo status` has them", file=sys.stderr)
+
+
+def _print_changed(summary: StageSummary) -> None:
+    """Results that look up to date may be of raw files that are no longer there."""
+    if summary.raw_changes:
+        name, change = summary.raw_changes[0]
+        more = len(summary.raw_changes) - 1
+        others = f" (and {more:,} more raw files)" if more else ""
+        print(
+            f"{name} {change}{others}; what was made from it earlier is still in the lake: "
+            "`mbo status` names all",
+            file=sys.stderr,
+        )
 
 
 def load(names: Sequence[str], settings: Settings, *, explicit_raw: bool) -> list[Stage]:
@@ -265,11 +309,13 @@ def backtest(
     upstream = load(names, settings, explicit_raw=False)
     summaries = run_stages(call, upstream, settings)
     if call.dry_run:
-        return finish(call, [*summaries, *run_stages(call, request.stages(), settings)])
+        return finish(
+            call, [*summaries, *run_stages(call, request.stages(), settings, first=False)]
+        )
     code = finish(replace(call, json=False), summaries)
     if code != OK and not call.quiet:
         print("backtest: runs on what could be computed", file=sys.stderr)
-    own = run_stages(call, request.stages(), settings)
+    own = run_stages(call, request.stages(), settings, first=False)
     code = max(code, finish(replace(call, json=False), own))
     given: list[tuple[str, object]] = [
         ("--fees", fees),

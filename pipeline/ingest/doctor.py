@@ -11,6 +11,7 @@ from typing import Any
 
 from pipeline.config import Settings
 from pipeline.errors import InputError
+from pipeline.gates import refused_conditions
 from pipeline.ingest.bytestream import DAMAGED, walk_frames
 from pipeline.ingest.census import CoverageCache
 from pipeline.ingest.dbn import DbnReader
@@ -47,6 +48,8 @@ class Holding:
     """Weekdays without data: (first, last, how many)."""
     conditions: dict[str, list[str]] = field(default_factory=dict)
     """What the vendor says of the days covered -> those days; empty where it says nothing."""
+    refused: dict[str, list[str]] = field(default_factory=dict)
+    """Conditions the settings refuse, of those there are -> the symbols they refuse so."""
     symbols: list[str] = field(default_factory=list)
     symbols_unknown: bool = False
     """Some file's header does not map its instruments to raw symbols."""
@@ -94,7 +97,7 @@ def examine(paths: Sequence[Path], settings: Settings) -> DoctorReport:
         [str(file.path) for file in group] for group in group_files(good) if len(group) > 1
     ]
     _checksums(found, report, settings)
-    report.holdings = _holdings(good, found, counts)
+    report.holdings = _holdings(good, found, counts, settings)
     report.forecast = _forecast(good, report)
     return report
 
@@ -143,14 +146,17 @@ def _checksums(found: Survey, report: DoctorReport, settings: Settings) -> None:
 
 
 def _holdings(
-    files: Sequence[RawFile], found: Survey, counts: Mapping[tuple[Path, str], tuple[int, bool]]
+    files: Sequence[RawFile],
+    found: Survey,
+    counts: Mapping[tuple[Path, str], tuple[int, bool]],
+    settings: Settings,
 ) -> list[Holding]:
     by_schema: dict[tuple[str, str], list[RawFile]] = {}
     for file in files:
         for schema in file.schemas:
             by_schema.setdefault((file.header.dataset, schema), []).append(file)
     return [
-        _holding(dataset, schema, group, found, counts)
+        _holding(dataset, schema, group, found, counts, settings)
         for (dataset, schema), group in sorted(by_schema.items())
     ]
 
@@ -161,6 +167,7 @@ def _holding(
     group: Sequence[RawFile],
     found: Survey,
     counts: Mapping[tuple[Path, str], tuple[int, bool]],
+    settings: Settings,
 ) -> Holding:
     holding = Holding(dataset, schema, files=len(group), bytes=sum(f.size for f in group))
     covered: dict[date, str | None] = {}
@@ -184,6 +191,9 @@ def _holding(
             if (condition := covered[day]) is not None:
                 holding.conditions.setdefault(condition, []).append(str(day))
     holding.symbols = sorted(symbols)
+    if schema == "mbo":
+        refused = refused_conditions(settings.quality, dataset, holding.symbols or [""])
+        holding.refused = {c: who for c, who in refused.items() if c in holding.conditions}
     return holding
 
 
@@ -311,8 +321,17 @@ def _holding_lines(holding: Holding) -> list[str]:
         lines.append(
             f"  condition: {counted} {condition}"
             + ("" if condition == "available" else f": {_shown(days)}")
+            + _refused_words(holding, condition)
         )
     return lines
+
+
+def _refused_words(holding: Holding, condition: str) -> str:
+    who = holding.refused.get(condition)
+    if not who:
+        return ""
+    some = f" for {_shown(who, 6)}" if 0 < len(who) < len(holding.symbols) else ""
+    return f" (refused by quality.refuse_conditions{some})"
 
 
 def _listed(title: str, items: Sequence[str]) -> list[str]:

@@ -291,8 +291,8 @@ def _fill_spreads(rows: list[Facts]) -> None:
             row["multiplier"], row["multiplier_origin"] = min(found)
 
 
-def check_config(config: Mapping[str, Mapping[str, Any]]) -> None:
-    """Every key known, every value readable.
+def check_config(config: Mapping[str, Mapping[str, Any]], origin: str = "") -> None:
+    """Every key known, every value readable; ``origin`` is the file they come from.
 
     Raises
     ------
@@ -300,7 +300,7 @@ def check_config(config: Mapping[str, Mapping[str, Any]]) -> None:
         Otherwise; it names the key.
     """
     for pattern, settings in config.items():
-        where = f'[instruments."{pattern}"]'
+        where = f"{origin}: " * bool(origin) + f'[instruments."{pattern}"]'
         if not isinstance(settings, Mapping):
             raise RequestError(f"{where} must be a table")
         for key, value in settings.items():

@@ -40,7 +40,7 @@ class Instruments:
     tables: Sequence[str] = ("instruments",)
 
     def plan(self, catalog: Catalog, settings: Settings, selection: Selection) -> list[Task]:
-        check_config(settings.instruments)
+        check_config(settings.instruments, settings.origin)
         products = hashlib.sha256(PRODUCTS_FILE.read_bytes()).hexdigest()[:16]
         config = json.loads(json.dumps(settings.instruments, default=str))
         refs: dict[str, list[TableRef]] = {}

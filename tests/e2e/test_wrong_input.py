@@ -185,3 +185,40 @@ def test_a_full_disk(raw: Path, tmp_path: Path) -> None:
     )
     one_line(Result(done.returncode, done.stdout, done.stderr), SOME_FAILED, "no space left")
     assert done.stdout.strip() == "", "temporaries are removed"
+
+
+def test_an_unknown_clock_names_file_and_key(feature_lake: Path, tmp_path: Path) -> None:
+    config = tmp_path / "mine.toml"
+    config.write_text("[features.sets.mine]\nclock = 'evnt'\nfeatures = ['mid']\n")
+    result = mbo("features", "--set", "mine", "--config", config, "--lake", feature_lake)
+    one_line(result, WRONG_REQUEST, "clock 'evnt'", "mine.toml: features.sets.mine.clock", "event")
+
+
+def test_a_mistyped_instrument_key_is_found_at_once(tmp_path: Path) -> None:
+    config = tmp_path / "mine.toml"
+    config.write_text("[instruments.'ES*']\ntick_sise = '0.25'\n")
+    result = mbo("status", "--config", config, "--lake", tmp_path)
+    one_line(result, WRONG_REQUEST, "mine.toml", "'tick_sise'", "did you mean 'tick_size'")
+
+
+def test_results_of_a_raw_file_that_was_damaged_or_is_gone_are_not_passed_over(
+    raw: Path, tmp_path: Path
+) -> None:
+    lake = tmp_path / "lake"
+    mbo("ingest", raw, "--lake", lake, "--workers", "1").checked()
+    damaged, gone = sorted(raw.glob("*.mbo.dbn.zst"))[:2]
+    assert 'raw_changes": []' in mbo("status", "--lake", lake, "--json").checked().out
+    damaged.write_bytes(damaged.read_bytes()[:-500])
+    gone.unlink()
+
+    again = mbo("ingest", raw, "--lake", lake, "--workers", "1")
+    one_line(again, SOME_FAILED, damaged.name, "has changed since it was read", "(and 1 more")
+    book = mbo("book", "--lake", lake, "--workers", "1", "--symbols", "SIMU5", "--json").checked()
+    found = json.loads(book.out)["stages"][0]["raw_changes"]
+    assert [(Path(item["file"]).name, item["change"]) for item in found] == [
+        (damaged.name, "has changed since it was read"),
+        (gone.name, "is gone"),
+    ]
+    text = mbo("status", "--lake", lake).checked().out
+    assert "2 raw files are no longer what was read" in text
+    assert f"{gone.name} is gone" in text

@@ -40,6 +40,27 @@ def test_flags_win_over_everything_and_none_is_no_flag() -> None:
         ("book = 3", r"must be a table \[book\]"),
         ("[raw]\npaths = [1]", "is not a list of texts"),
         ("[book", "no valid TOML"),
+        ("[book]\ndepth = 0", "book.depth is 0; choose 1 to 50"),
+        ("[book]\ndepth = 51", "book.depth is 51; choose 1 to 50"),
+        ("[book]\nmaterialise = 'fulll'", "book.materialise 'fulll'; did you mean 'full'"),
+        ("[book]\ngrid = '0'", "book.grid is 0; write a duration"),
+        ("[book]\nassume_valid_after = '1x'", "book.assume_valid_after: '1x' is not a duration"),
+        ("[raw]\nprefer = 'newer'", "raw.prefer 'newer'; did you mean 'newest'"),
+        ("[run]\nworkers = -1", "run.workers is -1; choose 0 or more"),
+        ("[sample]\nrecords = 3", "sample.records is 3; choose 1000 or more"),
+        ("[backtest]\nlatency = 'fast'", "backtest.latency: 'fast' is not a duration"),
+        ("[backtest]\nlatency = ''", "backtest.latency: '' is not a duration"),
+        ("[backtest]\nreadings = []", "backtest.readings is empty; choose of"),
+        ("[backtest]\nreadings = ['exakt']", "backtest.readings 'exakt'; did you mean 'exact'"),
+        ("[backtest]\ncapital = 'inf'", "backtest.capital = 'inf' is no positive amount"),
+        (
+            "[instruments.'ES*']\ntick = '0.25'",
+            r"unknown setting 'tick' in .*research.toml: \[instruments.\"ES\*\"\]; did you mean",
+        ),
+        (
+            "[instruments.'ES*']\ntick_size = 'x'",
+            r"\[instruments.\"ES\*\"\]: tick_size = 'x' is un",
+        ),
     ],
 )
 def test_wrong_settings_are_one_clear_line(tmp_path: Path, text: str, message: str) -> None:
@@ -60,6 +81,30 @@ def test_wrong_settings_are_one_clear_line(tmp_path: Path, text: str, message: s
 def test_wrong_environment_is_one_clear_line(name: str, value: str, message: str) -> None:
     with pytest.raises(RequestError, match=message):
         load_settings(environ={name: value})
+
+
+def test_a_value_out_of_range_names_the_variable_it_comes_from() -> None:
+    wanted = r"^environment \(MBO_BOOK__DEPTH\): book.depth is 99; choose 1 to 50$"
+    with pytest.raises(RequestError, match=wanted):
+        load_settings(environ={"MBO_BOOK__DEPTH": "99"})
+
+
+def test_optional_durations_may_be_empty() -> None:
+    environ = {"MBO_BACKTEST__RESPONSE": "", "MBO_BOOK__ASSUME_VALID_AFTER": ""}
+    assert load_settings(environ=environ).backtest.response == ""
+
+
+def test_the_shipped_file_is_what_its_comments_say(tmp_path: Path) -> None:
+    """Every commented line of the shipped research.toml is a setting that can be switched on."""
+    shipped = (Path(__file__).resolve().parents[2] / "research.toml").read_text().splitlines()
+    lines = [line[2:] for line in shipped if line.startswith("# ") and _is_toml(line[2:])]
+    settings = load_settings(write(tmp_path, "\n".join(lines)), {})
+    assert settings.quality.max_crossed == "45m"
+    assert settings.book.depth == 10
+
+
+def _is_toml(line: str) -> bool:
+    return line.startswith("[") or line.partition(" = ")[0].replace("_", "").isalpha()
 
 
 def test_lists_and_booleans_from_the_environment() -> None:
