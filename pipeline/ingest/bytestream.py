@@ -21,6 +21,7 @@ from pipeline.errors import InputError
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _SKIPPABLE = range(0x184D2A50, 0x184D2A60)
 _WALK_BLOCK = 1 << 16
+_READ_BYTES = 1 << 20
 
 DAMAGED = "download or copy the file again"
 """What to do about a file that is cut short or corrupt."""
@@ -168,9 +169,19 @@ class ByteStream:
         return filled
 
     def read(self, count: int) -> bytes:
-        """Up to ``count`` bytes; fewer only at the end of the data."""
-        buffer = bytearray(count)
-        return bytes(buffer[: self.readinto(memoryview(buffer))])
+        """Up to ``count`` bytes; fewer only at the end of the data.
+
+        Takes no more memory than there are bytes: ``count`` may come from a corrupt header.
+        """
+        parts: list[bytes] = []
+        while count:
+            piece = bytearray(min(count, _READ_BYTES))
+            got = self.readinto(memoryview(piece))
+            parts.append(bytes(piece[:got]))
+            count -= got
+            if got < len(piece):
+                break
+        return b"".join(parts)
 
     def position(self) -> int:
         """Bytes of the file consumed so far (compressed bytes, where it is)."""

@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.errors import InputError
+from pipeline.ingest.bytestream import DAMAGED
 from pipeline.ingest.dbn import Chunk, DbnReader
 from pipeline.ingest.symbology import group_rows
 from pipeline.storage import CACHE, read_json, write_json
@@ -71,13 +73,26 @@ def has_time(index: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
     return known
 
 
+def check_times(path: Path, index: npt.NDArray[np.int64]) -> None:
+    """Index times fit the calendar.
+
+    Raises
+    ------
+    InputError
+        If they do not.
+    """
+    if int(index.min()) < 0:
+        what = "a time is beyond the year 2262: the file is corrupt"
+        raise InputError.at(path, what, todo=DAMAGED)
+
+
 def take_census(path: Path) -> dict[Key, Extent]:
     """Extent of each schema, day and instrument of a file.
 
     Raises
     ------
     InputError
-        If the file is damaged.
+        If the file is damaged, or a time is no time.
     """
     found: dict[Key, Extent] = {}
     with DbnReader(path) as reader:
@@ -91,6 +106,7 @@ def take_census(path: Path) -> dict[Key, Extent]:
                 index, ids = index[known], ids[known]
             if not len(index):
                 continue
+            check_times(path, index)
             for day, number, rows in group_rows(index // NS_PER_DAY, ids):
                 times = index if rows is None else index[rows]
                 first, last = int(times.min()), int(times.max())

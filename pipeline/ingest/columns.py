@@ -160,6 +160,22 @@ def _column(schema: str, spec: Spec) -> Column:
     return Column(name, type_, unit, description, nullable, encoding)
 
 
+class BadValueError(ValueError):
+    """A value no record may have, in a row of a column array."""
+
+    def __init__(self, what: str, row: int) -> None:
+        super().__init__(what)
+        self.row = row
+
+
+class BadRecordError(InputError):
+    """The same, in a record of a file that is known by its ``source``."""
+
+    def __init__(self, what: str, source: str, record: int) -> None:
+        super().__init__(f"{source}: record {record:,}: {what}")
+        self.what, self.source, self.record = what, source, record
+
+
 class ColumnBuffer:
     """Rows of one partition as column arrays; grows up to ``limit`` rows, then is emptied."""
 
@@ -224,15 +240,20 @@ class ColumnBuffer:
 
         Raises
         ------
-        InputError
-            For values no record may have; the message says which, without the file.
+        BadRecordError
+            For values no record may have.
         """
         rows, schema = self.rows, self.plan.table.schema()
-        columns = [
-            self._source_column() if spec.kind == "source" else to_arrow(spec, field, array)
-            for spec, field in zip(self.plan.specs, schema, strict=True)
-            for array in (self._arrays.get(spec.name, np.empty(0))[:rows],)
-        ]
+        try:
+            columns = [
+                self._source_column() if spec.kind == "source" else to_arrow(spec, field, array)
+                for spec, field in zip(self.plan.specs, schema, strict=True)
+                for array in (self._arrays.get(spec.name, np.empty(0))[:rows],)
+            ]
+        except BadValueError as error:
+            source = next(s for start, s in reversed(self._sources) if start <= error.row)
+            record = int(self._arrays["record"][error.row])
+            raise BadRecordError(str(error), source, record) from None
         self.rows = self._capacity = 0
         self._arrays, self._sources = {}, []
         return pa.Table.from_arrays(columns, schema=schema)
@@ -249,20 +270,28 @@ class ColumnBuffer:
 
 
 def to_arrow(spec: Spec, field: pa.Field, values: Array) -> pa.Array:
-    """A column array as Arrow, undefined values null.  The array must not change afterwards."""
+    """A column array as Arrow, undefined values null.  The array must not change afterwards.
+
+    Raises
+    ------
+    BadValueError
+        For a value no record may have.
+    """
     if spec.kind == "char":
         return _chars(spec.name, values, nullable=field.nullable)
     if spec.kind == "text":
         return _texts(values)
     if spec.kind == "time" and values.size and int(values.min()) < -1:
-        raise InputError(f"{spec.name} is beyond the year 2262: the file is corrupt")
+        what = f"{spec.name} is beyond the year 2262: the file is corrupt"
+        raise BadValueError(what, int(np.argmax(values < -1)))
     mask = None
     if spec.undefined is not None:
         undefined = values == spec.undefined
         if undefined.any():
             mask = undefined
     if mask is not None and not field.nullable:
-        raise InputError(f"{spec.name} is undefined in a record: the file is corrupt")
+        what = f"{spec.name} is undefined: the file is corrupt"
+        raise BadValueError(what, int(np.argmax(mask)))
     if spec.kind == "time":
         return pa.array(values, mask=mask).view(TS)
     return pa.array(values, type=field.type, mask=mask)
@@ -278,8 +307,9 @@ def _chars(name: str, values: Array, *, nullable: bool) -> pa.Array:
     if not nullable:
         bad |= undefined
     if bad.any():
-        found = int(codes[int(bad.argmax())])
-        raise InputError(f"{name} is the byte {found}, no character: the file is corrupt")
+        row = int(bad.argmax())
+        what = f"{name} is the byte {int(codes[row])}, no character: the file is corrupt"
+        raise BadValueError(what, row)
     rows = len(codes)
     offsets = np.arange(rows + 1, dtype=np.int32)
     text = pa.StringArray.from_buffers(rows, pa.py_buffer(offsets), pa.py_buffer(codes))

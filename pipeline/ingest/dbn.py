@@ -26,6 +26,7 @@ CHUNK_BYTES = 56 << 15
 """Decompressed bytes of a chunk: 32,768 MBO records, 1.8 MB: larger chunks leave the cache."""
 
 _MAX_HEADER_BYTES = 1 << 29
+_SHORT_HEADER = "is truncated inside its header"
 _UNDEFINED = 2**64 - 1
 
 Records = npt.NDArray[Any]
@@ -145,13 +146,18 @@ class DbnReader:
             buffer[: len(rest)] = rest
             count = self._stream.readinto(buffer.data[len(rest) :])
             filled = len(rest) + count
-            used = 0
-            for chunk in self._cut(buffer[:filled]):
-                self.records_read += len(chunk.records)
-                used += chunk.records.nbytes
-                yield chunk
+            ended = filled < len(buffer)
+            used, before = 0, -1
+            # Records of one type may be followed by a few of another: at the end of the data
+            # nothing else comes to cut them from.
+            while used > before and used < filled and (ended or before < 0):
+                before = used
+                for chunk in self._cut(buffer[used:filled]):
+                    self.records_read += len(chunk.records)
+                    used += chunk.records.nbytes
+                    yield chunk
             rest = buffer[used:filled]
-            if count == 0 or filled < len(buffer):
+            if ended:
                 break
         fault = fault or self._stream.fault
         if not fault and len(rest):
@@ -211,6 +217,9 @@ class DbnReader:
             record = self.records_read if positions is None else int(positions[0])
             what = f"holds a record of unknown type {rtype} and length {length}"
             todo = "it is corrupt, or newer than this program: update databento-dbn"
+            if layout(rtype, length, header.version, None, ts_out=header.ts_out) is not None:
+                what = f"holds a record of type {rtype}, which its schema {header.schema} has not"
+                todo = DAMAGED
             raise InputError.at(self.path, what, record=record, todo=todo)
         records = data.view(found.dtype)
         return Chunk(found.schema, found.control, records, self.records_read, positions)
@@ -224,15 +233,19 @@ def _read_header(stream: ByteStream) -> Header:
         raise InputError.at(path, "is empty", todo=DAMAGED)
     if start[:3] != b"DBN":
         _refuse(stream, start)
+    if len(start) < 8:
+        raise InputError.at(path, stream.fault or _SHORT_HEADER, todo=DAMAGED)
     version = start[3]
     if not 1 <= version <= NEWEST:
         newer = "update databento-dbn" if version > NEWEST else DAMAGED
         raise InputError.at(path, f"is DBN version {version}, unknown here", todo=newer)
     length = int.from_bytes(start[4:8], "little")
-    body = stream.read(min(length, _MAX_HEADER_BYTES)) if len(start) == 8 else b""
-    if len(start) < 8 or len(body) < length:
-        fault = stream.fault or "is truncated inside its header"
-        raise InputError.at(path, fault, todo=DAMAGED)
+    if length > _MAX_HEADER_BYTES:
+        what = f"has a corrupt header: its length is given as {length:,} bytes"
+        raise InputError.at(path, what, todo=DAMAGED)
+    body = stream.read(length)
+    if len(body) < length:
+        raise InputError.at(path, stream.fault or _SHORT_HEADER, todo=DAMAGED)
     try:
         metadata = dbn.Metadata.decode(start + body)
         return _header(version, metadata)

@@ -18,7 +18,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.errors import InputError
-from pipeline.ingest.census import has_time, index_times
+from pipeline.ingest.bytestream import DAMAGED
+from pipeline.ingest.census import check_times, has_time, index_times
+from pipeline.ingest.columns import BadRecordError
 from pipeline.ingest.dbn import Chunk, DbnReader, Records
 from pipeline.ingest.sinks import Sink, SinkKey
 from pipeline.ingest.symbology import SymbolMap, group_rows
@@ -96,6 +98,9 @@ class Decoder:
                     if stop.is_set():
                         return
                 offer(None)
+            except BadRecordError as error:
+                path = next(f.path for f in self.files if f.source == error.source)
+                offer(InputError.at(path, error.what, record=error.record, todo=DAMAGED))
             except BaseException as error:
                 offer(error)
 
@@ -133,10 +138,7 @@ class Decoder:
             records, numbers, index = records[known], numbers[known], index[known]
             if not len(index):
                 return
-        if int(index.min()) < 0:
-            raise InputError.at(
-                self.files[number].path, "a time is beyond the year 2262: the file is corrupt"
-            )
+        check_times(self.files[number].path, index)
         days = index // NS_PER_DAY
         self._note_days(number, int(days.min()), int(days.max()))
         for key, rows in self._by_partition(number, chunk.schema, days, records):

@@ -91,15 +91,16 @@ def layout(
 ) -> Layout | None:
     """The layout of records of ``length`` bytes; None where no known version has such.
 
-    ``schema`` is what the file's header says, or None for a stream of mixed records.  Records
-    of another version than the header's are taken by their length: live streams mix them.
+    ``schema`` is what the file's header says, or None for a stream of mixed records; a file of
+    one schema holds its records and control records only.  Records of another version than the
+    header's are taken by their length: live streams mix them.
     """
     control = rtype in CONTROL_RTYPES
     if control:
         name, class_name = CONTROL_RTYPES[rtype]
     else:
-        found = schema if schema and _fits(schema, rtype) else schema_of_rtype(rtype)
-        if found is None:
+        found = schema_of_rtype(rtype) if schema is None else schema
+        if found is None or not _fits(found, rtype):
             return None
         name, class_name = found, MARKET_SCHEMAS[found][1]
     versions = [version, *(v for v in range(NEWEST, 0, -1) if v != version)]

@@ -25,6 +25,9 @@ from pipeline.units import NS_PER_DAY
 
 UNKNOWN_DATASET = "unknown"
 
+_PLAUSIBLE_NS = 20_000 * NS_PER_DAY
+"""Longer than any venue's electronic history: such a range is not gone through day by day."""
+
 
 @dataclass(frozen=True)
 class RawFile:
@@ -110,7 +113,7 @@ def survey(
 def _raw_file(path: Path, sha256: str, header: Header, coverages: CoverageCache) -> RawFile:
     stat = path.stat()
     known = coverages.get(sha256)
-    if known is None and (header.schema is None or header.end is None or not header.start):
+    if known is None and not _says_days(header):
         known = coverage_of(take_census(path))
         coverages.put(sha256, known)
     if known is not None:
@@ -138,6 +141,13 @@ def _raw_file(path: Path, sha256: str, header: Header, coverages: CoverageCache)
         last_day=last,
         symbols=_mapped_symbols(header),
     )
+
+
+def _says_days(header: Header) -> bool:
+    """Whether the header tells the days of the records; the range it has may be nonsense."""
+    if header.schema is None or header.end is None or not header.start:
+        return False
+    return header.end - header.start <= _PLAUSIBLE_NS
 
 
 def _mapped_symbols(header: Header) -> frozenset[str] | None:

@@ -75,7 +75,8 @@ class Tally:
             prices = prices[prices % self.price_gcd != 0]
         if len(prices):
             found = int(np.gcd.reduce(np.unique(prices)))
-            self.price_gcd = math.gcd(self.price_gcd, found)
+            # 2^63, where the smallest Int64 is the only price, is no Int64 itself.
+            self.price_gcd = min(math.gcd(self.price_gcd, found), 1 << 62)
 
     def _add_opening(self, records: Array) -> None:
         """``snapshot`` if the first row is flagged so, or is R and the second one is."""

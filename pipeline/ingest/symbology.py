@@ -106,7 +106,8 @@ def _pairs(
             symbol, number = symbol_out, symbol_in
         else:
             continue
-        if number.isdigit() and symbol and end > start:
+        # isdigit alone also holds for "²", which int() refuses.
+        if number.isascii() and number.isdigit() and symbol and end > start:
             yield int(number), Interval(start, end, symbol)
 
 

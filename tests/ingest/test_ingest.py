@@ -472,6 +472,33 @@ def test_a_folder_emptied_later_does_not_stop_the_other_stages(raw: Path, lake: 
     assert ingest(lake, chosen=standing).done == 0
 
 
+def test_a_value_no_record_may_have_is_named_with_file_and_record(raw: Path, lake: Path) -> None:
+    records = mbo(50)
+    records["action"][33] = b"\xff"
+    path = write(raw / "a.mbo.dbn", records)
+    ((_, message),) = ingest(lake, raw).failed
+    assert message.startswith(f"{path}: record 33: action is the byte 255")
+
+
+def test_the_smallest_price_of_all_is_a_price(raw: Path, lake: Path) -> None:
+    """Its distance from 0 is no Int64: the divisor of the prices must not be, either."""
+    records = mbo(5)
+    records["price"] = -(2**63)
+    write(raw / "a.mbo.dbn", records)
+    assert ingest(lake, raw).failed == []
+    [source] = table(lake, "sources").to_pylist()
+    assert source["price_gcd"] == 2**62
+
+
+@pytest.mark.parametrize("end", [2**63 - 1, 2**64 - 2])
+def test_a_range_of_centuries_in_the_header_is_not_believed(
+    raw: Path, lake: Path, end: int
+) -> None:
+    write(raw / "a.mbo.dbn", mbo(5), start=1, end=end)
+    assert ingest(lake, raw).failed == []
+    assert partitions(lake, "mbo") == [f"GLBX.MDP3 {D0} ESM5"]
+
+
 def test_the_selection_chooses_files_by_dataset_symbol_and_day(raw: Path, lake: Path) -> None:
     write(raw / "es.mbo.dbn", mbo(5), symbols={"ESM5": 1})
     write(raw / "nq.mbo.dbn", mbo(5, ids=(2,)), symbols={"NQM5": 2})

@@ -135,7 +135,9 @@ def test_real_files_that_must_be_refused(real_data: Path, name: str, says: str) 
         (b"\x00\x01\x02\x03\x04\x05\x06\x07", "is no DBN file"),
         (b"DBN\x04" + b"\x10\x00\x00\x00" + bytes(16), "is DBN version 4"),
         (b"DBN\x00" + b"\x10\x00\x00\x00" + bytes(16), "is DBN version 0"),
-        (b"DBN\x03" + b"\xff\xff\xff\xff", "truncated inside its header"),
+        (b"DBN\x03" + b"\xff\xff\xff\xff", "corrupt header: its length is given as 4,294,967,295"),
+        (b"DBN\x03" + b"\xff\xff\xff\x1f" + bytes(16), "truncated inside its header"),
+        (b"DBN", "truncated inside its header"),
         (b"DBN\x03" + b"\x04", "truncated inside its header"),
         (b"DBN\x03" + struct.pack("<I", 16) + b"\xff" * 16, "corrupt header"),
         (b"DBN\x01" + struct.pack("<I", 200) + b"\xfe" * 200, "corrupt header"),
@@ -181,6 +183,27 @@ def test_a_record_of_length_zero_is_an_error(tmp_path: Path) -> None:
     alone = write(tmp_path / "b.dbn", bytes(56))
     with pytest.raises(InputError, match="record 0: is corrupt"):
         drain(alone)
+
+
+def test_a_record_of_another_schema_than_the_files_is_an_error(tmp_path: Path) -> None:
+    records = mbo(10)
+    records["rtype"][7] = 32  # bars of a second are as long as MBO records
+    path = write(tmp_path / "a.dbn", records)
+    with pytest.raises(InputError, match="record 7: holds a record of type 32, which its schema"):
+        drain(path)
+
+
+@pytest.mark.parametrize("chunk_bytes", [56, 300, 1 << 20])
+def test_a_file_may_end_with_a_few_records_of_another_kind(
+    tmp_path: Path, chunk_bytes: int
+) -> None:
+    """Fewer bytes than one more record of the kind before them has."""
+    records = mbo(10)
+    control = bytes([4 * 5, 23]) + bytes(78)
+    path = write(tmp_path / "a.dbn", control + records.tobytes() + 2 * control)
+    found = read(path, chunk_bytes)
+    assert (found["mbo"] == records).all()
+    assert len(found["system"]) == 3
 
 
 def test_an_unknown_record_type_is_an_error(tmp_path: Path) -> None:

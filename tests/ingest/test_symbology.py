@@ -51,6 +51,14 @@ def test_an_interval_ends_before_its_end_date(tmp_path: Path) -> None:
     assert symbols.symbol(1, DAY0 + 30) == "#1"
 
 
+@pytest.mark.parametrize("digits", ["²", "٣", "①"])
+def test_digits_of_other_scripts_are_no_instrument_number(tmp_path: Path, digits: str) -> None:
+    code = digits.encode()
+    path = write(tmp_path / "a.dbn", b"", symbols={"ESM5": "QQQ"[: len(code)]})
+    path.write_bytes(path.read_bytes().replace(b"QQQ"[: len(code)], code))
+    assert not SymbolMap.of(from_header(read_header(path)))
+
+
 def test_the_query_the_other_way_round(tmp_path: Path) -> None:
     symbols = header_map(
         tmp_path / "a.dbn",
