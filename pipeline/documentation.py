@@ -42,6 +42,7 @@ def all_tables() -> list[Table]:
         book_table(),
         early["flow"],
         early["trades"],
+        early["consolidated"],
         early["quality"],
         *BACKTEST_TABLES,
     ]

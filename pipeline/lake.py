@@ -30,6 +30,7 @@ WHICH_COMMAND = {
     "book": "mbo book",
     "flow": "mbo book",
     "trades": "mbo book",
+    "consolidated": "mbo book",
     "quality": "mbo book",
     "features": "mbo features",
     "labels": "mbo features",

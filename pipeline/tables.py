@@ -275,6 +275,36 @@ TRADES = Table(
     ),
 )
 
+CONSOLIDATED = Table(
+    "consolidated",
+    "date",
+    1,
+    "change of the best bid or offer over the books of several publishers; only where a day and "
+    "symbol has them",
+    (
+        _EVENT,
+        col("ts_recv", TS, "ns", "when it could be known: latest clock of the books", "delta"),
+        _TS_EVENT,
+        col("publisher_id", pa.uint16(), "", "publisher whose event changed it"),
+        col("bid_px", PRICE, "1e-9", "best bid of all valid books", null=True),
+        col("ask_px", PRICE, "1e-9", "best offer of all valid books", null=True),
+        col("bid_sz", SIZE, "contracts", "displayed there by all; 0 where there is no bid"),
+        col("ask_sz", SIZE, "contracts", "displayed there by all; 0 where there is no offer"),
+        col("bid_publishers", SIZE, "publishers", "publishers that bid it"),
+        col("ask_publishers", SIZE, "publishers", "publishers that offer it"),
+        col(
+            "bid_publisher_id",
+            pa.uint16(),
+            "",
+            "the one of them with most; of equals the smallest number",
+            null=True,
+        ),
+        col("ask_publisher_id", pa.uint16(), "", "the same of the offer", null=True),
+        col("valid", pa.bool_(), "", "the books of all publishers seen so far are valid"),
+        col("state", TEXT, "", "normal, one_sided, locked or crossed"),
+    ),
+)
+
 _COUNT = pa.uint64()
 
 QUALITY = Table(
@@ -331,7 +361,7 @@ FEATURE_KEYS: tuple[Column, ...] = (
 )
 """Key columns of ``features`` and ``labels``; the rest are one column a feature."""
 
-STATIC_TABLES: tuple[Table, ...] = (MBO, SOURCES, INSTRUMENTS, FLOW, TRADES, QUALITY)
+STATIC_TABLES: tuple[Table, ...] = (MBO, SOURCES, INSTRUMENTS, FLOW, TRADES, CONSOLIDATED, QUALITY)
 
 
 DYNAMIC_VERSIONS = {"book": 1, "features": 1, "labels": 1}

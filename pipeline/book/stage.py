@@ -9,7 +9,7 @@ previous state.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any, Final
 
@@ -17,8 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import tables
+from pipeline.book import consolidate
 from pipeline.book.checkpoints import EVERY, Checkpoints, pieces, read_state_file
 from pipeline.book.columns import MBO_COLUMNS, Chunk, chunk_of_arrow, take
+from pipeline.book.consolidate import Consolidator
 from pipeline.book.engine import BookEngine, BookOptions
 from pipeline.book.roll import opening_orders
 from pipeline.book.state import (
@@ -68,7 +70,8 @@ class BookStage:
     name = "book"
     version = 2
     tables: Sequence[str] = (
-        "book", "flow", "trades", "book_checkpoints", "book_state", "book_counts", "quality",
+        "book", "flow", "trades", "consolidated", "book_checkpoints", "book_state", "book_counts",
+        "quality",
     )  # fmt: skip
 
     # --- planning -----------------------------------------------------------------------------
@@ -87,13 +90,17 @@ class BookStage:
                 if earlier:
                     wanted.add(earlier)
         tasks = []
+        publishers = _publishers(days, before)
         for partition in sorted(wanted):
             item, earlier = days[partition], before.get(partition)
-            tasks.append(self._book_task(item, earlier, options))
+            several = len(publishers[partition]) > 1
+            tasks.append(self._book_task(item, earlier, options, several=several))
             tasks.append(self._quality_task(item, earlier))
         return tasks
 
-    def _book_task(self, item: Stored, earlier: Partition | None, options: BookOptions) -> Task:
+    def _book_task(
+        self, item: Stored, earlier: Partition | None, options: BookOptions, *, several: bool
+    ) -> Task:
         inputs: list[Ref] = [TableRef("mbo", item.partition)]
         if earlier and _needs_state(item):
             inputs.append(TableRef("book_state", earlier))
@@ -105,6 +112,8 @@ class BookStage:
         }
         if options.materialise == "grid":
             params["grid"] = options.grid
+        if several and options.materialise != "none":
+            params["consolidated"] = True
         return Task(item.partition, tuple(inputs), params, weight=item.rows)
 
     def _quality_task(self, item: Stored, earlier: Partition | None) -> Task:
@@ -138,7 +147,8 @@ class BookStage:
             resume(engine, read_state(carried))
         mbo = inputs.stored("mbo")
         assert mbo is not None  # not optional: the runner has seen to it
-        rows, checkpoints = _RowWriters(outputs, options), Checkpoints(outputs, EVERY)
+        together = Consolidator(engine) if params.get("consolidated") else None
+        rows, checkpoints = _RowWriters(outputs, options, together), Checkpoints(outputs, EVERY)
         for chunk in pieces(read_chunks(mbo), EVERY):
             for batch in engine.feed(chunk):
                 rows.write(batch)
@@ -171,17 +181,25 @@ class BookStage:
     def warm(self) -> None:
         """Compile the kernels."""
         warm_kernels()
+        consolidate.warm_kernels()
 
 
 class _RowWriters:
     """Writers of the tables with rows; none of them with `none`."""
 
-    def __init__(self, outputs: Outputs, options: BookOptions) -> None:
+    def __init__(
+        self, outputs: Outputs, options: BookOptions, together: Consolidator | None
+    ) -> None:
         wanted = (options.table, tables.FLOW, tables.TRADES)
         written = wanted if options.materialise != "none" else ()
         self._writers = [outputs.writer(table) for table in written]
+        self._together = together
+        if together:
+            self._writers.append(outputs.writer(tables.CONSOLIDATED))
 
     def write(self, batch: Sequence[pa.Table]) -> None:
+        if self._together:
+            batch = (*batch, self._together.feed(batch[0]))
         for writer, rows in zip(self._writers, batch, strict=False):
             writer.write(rows)
 
@@ -272,6 +290,19 @@ def _previous_days(partitions: Sequence[Partition]) -> dict[Partition, Partition
                 previous[partition] = earlier
         latest[key] = partition
     return previous
+
+
+def _publishers(
+    days: Mapping[Partition, Stored], before: Mapping[Partition, Partition]
+) -> dict[Partition, frozenset[int]]:
+    """Publishers of each day's books: those of its records, and those carried into it."""
+    found: dict[Partition, frozenset[int]] = {}
+    for partition in sorted(days, key=lambda p: p["date"]):
+        item, earlier = days[partition], before.get(partition)
+        own = frozenset(int(pair[0]) for pair in item.notes.get("instruments", ()))
+        carried = found[earlier] if earlier and _needs_state(item) else frozenset[int]()
+        found[partition] = own | carried
+    return found
 
 
 def _one_row(table: tables.Table, values: dict[str, Any]) -> pa.Table:
