@@ -6,6 +6,7 @@ import typer
 
 from pipeline.cli import look, query, stages
 from pipeline.cli.common import command
+from pipeline.cli.verify import verify
 
 app = typer.Typer(
     name="mbo",
@@ -28,6 +29,7 @@ for name, function in (
     ("book", stages.book),
     ("features", stages.features),
     ("backtest", stages.backtest),
+    ("verify", verify),
     ("sql", query.sql),
     ("status", look.status),
     ("lineage", look.lineage),

@@ -1,0 +1,97 @@
+"""``mbo verify``: rebuilt books against the vendor's own rows."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from pipeline.cli.common import Invocation
+from pipeline.cli.look import text_table
+from pipeline.cli.stages import Paths, finish, load, run_stages
+from pipeline.errors import BAD_REQUEST, FAILED, RequestError
+
+DAYS_BEFORE: Final = timedelta(days=7)
+
+
+def verify(
+    call: Invocation,
+    paths: Paths = None,
+    differences: Annotated[
+        int, typer.Option("--differences", min=0, help="Differences to show of each comparison.")
+    ] = 3,
+) -> int:
+    """Rebuild books from MBO and compare them with the vendor's MBP, trades and bars.
+
+    Without PATH: what the lake holds.  Exit code 3 if anything differs.
+
+    Example: mbo verify ~/downloads/GLBX-20250528-84NHYCGUFY --symbols 'ES*'
+    """
+    from pipeline.progress import choose_reporter
+    from pipeline.verify.run import verify_lake
+
+    for path in paths or ():
+        if not path.exists():
+            raise RequestError.missing_path(path)
+    with _lake(call, paths or []) as here:
+        code = _upstream(here, explicit_raw=bool(paths))
+        if call.dry_run:
+            return code
+        reporter = choose_reporter(quiet=call.quiet, json=call.json)
+        report = verify_lake(here.root, here.selection, differences, reporter)
+    nothing = report.exit_code == BAD_REQUEST
+    if call.json:
+        call.print_json(report.as_json())
+    elif not call.quiet:
+        if report.comparisons:
+            print(text_table(*report.table()))
+        if not nothing:
+            for line in [*report.reasons(), *report.difference_lines()]:
+                print(line)
+            print(f"\n{report.summary()}")
+    for partition, message in report.failed:
+        print(f"mbo: verify {partition}: {message}", file=sys.stderr)
+    if nothing and not report.failed:
+        raise RequestError(report.nothing())
+    return FAILED if nothing else report.exit_code or (FAILED if report.failed else code)
+
+
+@contextlib.contextmanager
+def _lake(call: Invocation, paths: list[Path]) -> Iterator[Invocation]:
+    """The lake to look at: the user's, or one made of the paths, which goes afterwards."""
+    if not paths:
+        yield call
+        return
+    with tempfile.TemporaryDirectory(prefix="mbo-verify-") as folder:
+        settings = call.settings.with_values(
+            raw={"paths": tuple(str(path) for path in paths)},
+            lake={"path": folder},
+            # Every level the vendor may show is stored, and so compared too.
+            book={"depth": 10, "materialise": "full"},
+        )
+        yield replace(call, settings=settings, root=Path(folder))
+
+
+def _upstream(call: Invocation, *, explicit_raw: bool) -> int:
+    """Ingest what is there, and books where there is MBO."""
+    from pipeline.catalog import LakeCatalog
+
+    everything = replace(call, json=False)
+    if explicit_raw and call.selection.start:
+        # A book may go on from the days before; a week reaches back to the last opening.
+        start = call.selection.start - DAYS_BEFORE
+        everything = replace(everything, selection=replace(call.selection, start=start))
+    stages = load(["ingest", "instruments"], call.settings, explicit_raw=explicit_raw)
+    code = finish(everything, run_stages(everything, stages))
+    mbo = LakeCatalog(call.root).partitions("mbo")
+    if any(everything.selection.admits(item.partition) for item in mbo):
+        stages = load(["book"], call.settings, explicit_raw=True)
+        code = max(code, finish(everything, run_stages(everything, stages)))
+    return code

@@ -1,0 +1,1 @@
+"""Rebuilt books against the vendor's own rows: what `mbo verify` does."""
