@@ -1,4 +1,4 @@
-"""The lake as quants use it: ``open_lake(...)``, ``scan``, ``run``, ``sql``.
+"""The lake as quants use it: ``open_lake(...)``, ``scan``, ``book_at``, ``run``, ``sql``.
 
 >>> lake = open_lake("data/lake")                                     # doctest: +SKIP
 >>> lake.scan("book", symbols="MES*", start="2025-05-01").collect()   # doctest: +SKIP
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from pipeline.catalog import LakeCatalog
 from pipeline.errors import RequestError
@@ -22,6 +22,8 @@ DEFAULT_SET = "default"
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from pipeline.book.at import BookAt
 
 WHICH_COMMAND = {
     "mbo": "mbo ingest",
@@ -182,6 +184,44 @@ class Lake:
             hive_schema={name: types.get(name, pl.String) for name in names},
             glob=False,
         )
+
+    def book_at(
+        self,
+        symbol: str,
+        ts: str | SupportsIndex | datetime | None = None,
+        *,
+        event: int | None = None,
+        dataset: str | None = None,
+        publisher: int | None = None,
+    ) -> BookAt:
+        """The book at an instant, or after an event: every resting order in priority.
+
+        Whole events with ``ts_recv`` up to ``ts`` (its running maximum), by position where times
+        tie.  Before a day's first event the state that the day before closed with stands.
+
+        >>> book = lake.book_at("MESM5", "2025-05-01 13:30:00.25")        # doctest: +SKIP
+        >>> book.orders; book.levels(10)                                  # doctest: +SKIP
+
+        Parameters
+        ----------
+        symbol
+            Raw symbol.
+        ts
+            Text (UTC), datetime (UTC unless it is aware), or nanoseconds.
+        event
+            Instead of ``ts``: an event key, as in `book`, `trades` and `fills`.
+        dataset, publisher
+            Needed where the symbol is in several datasets, or has books at several publishers.
+
+        Raises
+        ------
+        RequestError
+            For an unknown symbol, a time that is none, a day without records or without a book,
+            and a time before anything is known.
+        """
+        from pipeline.book.at import book_at
+
+        return book_at(self.catalog, symbol, ts, event=event, dataset=dataset, publisher=publisher)
 
     def run(self, run_id: str) -> Run:
         """A backtest by its id, or by enough of its first characters.

@@ -167,7 +167,7 @@ class BookEngine:
         return Batch(batch.book.slice(0, 0), batch.flow.slice(0, 0), batch.trades)
 
     def _feed(self, chunk: Chunk) -> Batch | None:
-        groups = list(self._split(chunk))
+        groups = list(self.split(chunk))
         first = self.records
         self.records += len(chunk.publisher)
         work: list[tuple[OneBook, Records, npt.NDArray[np.int64]]] = []
@@ -186,13 +186,13 @@ class BookEngine:
             one.pending = [rest] if len(rest.flags) else []
             work.append((one, cut(whole, 0, stop), ends))
             if places is not None:
-                triggers.append(_triggers(whole.flags, ends, places, waiting))
+                triggers.append(triggers_of(whole.flags, ends, places, waiting))
         if not work:
             return None
         numbers = self._number([ends for _, _, ends in work], triggers)
         return merge([self._run(*item, n) for item, n in zip(work, numbers, strict=True)])
 
-    def _split(
+    def split(
         self, chunk: Chunk
     ) -> Iterator[tuple[OneBook, Records, npt.NDArray[np.int64] | None]]:
         """Records by book, with their places in the chunk where there are several books."""
@@ -255,6 +255,13 @@ class BookEngine:
             trade_rows(prints, trades, key),
         )
 
+    def end_snapshot(self, key: tuple[int, int]) -> Batch:
+        """End the snapshot whose rows are pending, as a record after it would."""
+        one = self.books[key]
+        whole, one.pending = join(one.pending), []
+        ends = np.array([len(whole.flags) - 1])
+        return self._run(one, whole, ends, *self._number([ends], []))
+
     # --- the end ------------------------------------------------------------------------------
 
     def finish(self) -> Batch | None:
@@ -291,7 +298,7 @@ def run_kernel(
         one.book = grow(one.book)
 
 
-def _triggers(
+def triggers_of(
     flags: npt.NDArray[np.uint8],
     ends: npt.NDArray[np.int64],
     places: npt.NDArray[np.int64],

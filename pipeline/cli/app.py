@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from pipeline.cli import look, query, stages
+from pipeline.cli import book_at, look, query, stages
 from pipeline.cli.common import command
 from pipeline.cli.verify import verify
 
@@ -30,6 +30,7 @@ for name, function in (
     ("features", stages.features),
     ("backtest", stages.backtest),
     ("verify", verify),
+    ("book-at", book_at.book_at),
     ("sql", query.sql),
     ("status", look.status),
     ("lineage", look.lineage),
