@@ -92,11 +92,12 @@ def run_engine(
     date: int = DATE,
     rule: int = DEFAULT_RULE,
     finish: bool = True,
+    engine: BookEngine | None = None,
     **options: Any,
 ) -> Ran:
-    """An engine over records, cut into chunks at the given places."""
+    """An engine over records, cut into chunks at the given places; a new one unless given."""
     array = records if isinstance(records, np.ndarray) else structs(records)
-    engine = BookEngine(date, BookOptions(**options), rule)
+    engine = engine or BookEngine(date, BookOptions(**options), rule)
     if state is not None:
         resume(engine, state)
     places = [0, *sorted(cuts), len(array)]
@@ -189,6 +190,8 @@ class Market:
         self.next_id = 10**12
         self.now = MIDNIGHT
         self.sequence = 1
+        self.partial_cancels = False
+        """XNAS: what is left of a filled order follows from a C of the filled part."""
         self.out: list[Rec] = []
 
     def put(self, action: str, side: str, price: int, size: int, oid: int, flags: int = 0) -> None:
@@ -214,8 +217,7 @@ class Market:
             self.add()
             return
         better = best + (self.tick if side == "B" else -self.tick)
-        self.next_id += 1
-        mine = self.next_id
+        mine = self.new_id()
         self.put("A", side, better, 1, mine)
         for _ in range(self.draw.randint(1, 3)):
             self.modify()
@@ -251,9 +253,13 @@ class Market:
     def add(self) -> None:
         side = self.draw.choice("BA")
         price, size = self.passive_price(side), self.draw.randint(1, 9)
+        oid = self.new_id()
+        self.orders[oid] = [side, price, size]
+        self.put("A", side, price, size, oid)
+
+    def new_id(self) -> int:
         self.next_id += self.draw.randint(1, 3)
-        self.orders[self.next_id] = [side, price, size]
-        self.put("A", side, price, size, self.next_id)
+        return self.next_id
 
     def cancel(self) -> None:
         oid = self.draw.choice(list(self.orders))
@@ -301,7 +307,8 @@ class Market:
                 later.append(("C", best, size, oid))
             else:
                 self.orders[oid][2] -= done
-                later.append(("M", best, size - done, oid))
+                by_cancel = self.partial_cancels
+                later.append(("C", best, done, oid) if by_cancel else ("M", best, size - done, oid))
         if not fills:
             self.put("N", "N", 2**63 - 1, 0, 0)
             return
@@ -318,3 +325,91 @@ class Market:
             self.put("A", side, price, size, oid, 40)
         if not self.orders:
             self.put("N", "N", 2**63 - 1, 0, 0)
+
+
+class Odd(Market):
+    """A legal market with everything that is rare: ids near 2^64 that are dealt again, prices of
+    either sign and any tick, stub quotes, crossed books, clears, auctions, events of many
+    records.
+    """
+
+    IDS = (0, 1, 2, 3, 7, 2**32, 2**62, 2**63 - 1, 2**63, 2**63 + 1, 2**64 - 2, 2**64 - 1)
+    STUBS = (1, 10**9, 199_999_990_000_000, 2**62)
+
+    def __init__(self, draw: random.Random, instrument: int = 1) -> None:
+        tick = draw.choice((1, 7, 250_000_000, 10**9))
+        super().__init__(draw, tick, tick * draw.choice((0, 1, -5, 20_000, -20_000)))
+        self.partial_cancels = draw.random() < 0.3
+        self.instrument = instrument
+
+    def new_id(self) -> int:
+        free = [oid for oid in self.IDS if oid not in self.orders]
+        return self.draw.choice(free) if free else super().new_id()
+
+    def run(self, records: int) -> list[Rec]:
+        rare = (self.clear, self.stub, self.cross, self.auction, self.snapshot, self.flicker)
+        common = (self.add, self.add, self.add, self.cancel, self.modify, self.modify, self.trade)
+        while len(self.out) < records:
+            self.now += self.draw.choice((0, 0, 10, 1000, 10**6, 3 * 10**8))
+            if len(self.orders) < 3:
+                self.add()
+            else:
+                self.draw.choice(rare if self.draw.random() < 0.15 else common)()
+            if self.draw.random() < 0.85:
+                self.last()
+        return [r._replace(instrument_id=self.instrument) for r in self.out]
+
+    def clear(self) -> None:
+        if self.draw.random() < 0.3:
+            self.orders = {}
+            self.put("R", "N", 2**63 - 1, 0, 0)
+
+    def rest(self, side: str, price: int, size: int) -> None:
+        oid = self.new_id()
+        self.orders[oid] = [side, price, size]
+        self.put("A", side, price, size, oid)
+
+    def stub(self) -> None:
+        side, far = self.draw.choice("BA"), self.draw.choice(self.STUBS)
+        self.rest(side, self.middle + (-far if side == "B" else far), 1)
+
+    def cross(self) -> None:
+        """Before the opening orders may cross."""
+        side = self.draw.choice("BA")
+        other = self.best("A" if side == "B" else "B")
+        if other is not None:
+            beyond = self.tick * self.draw.randint(0, 2)
+            self.rest(side, other + (beyond if side == "B" else -beyond), self.draw.randint(1, 9))
+
+    def auction(self) -> None:
+        """One T without a side, an F for each side, then what is left."""
+        bid, ask = self.best("B"), self.best("A")
+        if bid is None or ask is None:
+            return
+        hit = [
+            next(i for i, o in self.orders.items() if o[:2] == [side, best])
+            for side, best in (("B", bid), ("A", ask))
+        ]
+        size = min(self.orders[oid][2] for oid in hit)
+        self.put("T", "N", ask, size, 0)
+        for oid in hit:
+            self.put("F", *self.orders[oid][:2], size, oid)
+        for oid in hit:
+            side, price, before = self.orders[oid]
+            if before == size:
+                del self.orders[oid]
+                self.put("C", side, price, size, oid)
+            else:
+                self.orders[oid][2] -= size
+                self.put("M", side, price, before - size, oid)
+
+
+def odd(draw: random.Random, length: int, books: int = 1) -> list[Rec]:
+    """A legal stream of some instruments that come and go in each other's events."""
+    streams = [Odd(draw, 1 + i).run(max(1, length // books)) for i in range(books)]
+    merged: list[Rec] = []
+    while any(streams):
+        stream = draw.choice([s for s in streams if s])
+        merged += stream[: (run := draw.choice((1, 1, 2, 5)))]
+        del stream[:run]
+    return [r._replace(record=n) for n, r in enumerate(merged)]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.book.layout import DECREASE_KEEPS, DEFAULT_RULE, PARTIAL_CANCELS
-from tests.book.support import MIDNIGHT, SECOND, Market, Ran, plain, queue_order, run_engine, wild
+from tests.book.support import MIDNIGHT, SECOND, Market, Ran, plain, queue_order, run_engine
 from tests.reference.book import LARGEST, LAST, MAYBE_BAD, MBP, SNAPSHOT, TOB, UNDEF, Rec
 
 UNDEFINED = {"price": UNDEF, "size": 0, "side": "N", "order_id": 0}
@@ -490,37 +490,6 @@ def test_sums_beyond_the_tables_type_stay_at_its_largest() -> None:
     assert plain(ran.book)[0]["bid_sz_00"] == LARGEST
     assert flow(ran)["bid_l1_add_sz"] == LARGEST
     assert queue(ran) == [(1, LARGEST), (2, LARGEST)]
-
-
-# --- symmetry ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_swapping_sides_and_negating_prices_mirrors_the_book(seed: int) -> None:
-    draw = random.Random(seed)
-    records = wild(draw, 300) if seed % 2 else Market(draw).run(300)
-    swap = {"B": "A", "A": "B", "N": "N"}
-    mirrored = [
-        r._replace(side=swap[r.side], price=r.price if r.price == UNDEF else -r.price)
-        for r in records
-    ]
-    names = {"bid": "ask", "ask": "bid"}
-
-    def mirror(row: dict[str, Any]) -> dict[str, Any]:
-        out = {}
-        for name, value in row.items():
-            side, _, rest = name.partition("_")
-            is_price = name.endswith("_px") or "_px_" in name or name == "price"
-            mirrored_name = f"{names[side]}_{rest}" if side in names else name
-            negated = -value if is_price and value is not None else value
-            out[mirrored_name] = swap[value] if name == "side" else negated
-        return out
-
-    one, other = run_engine(records), run_engine(mirrored)
-
-    for left, right in zip(one.tables, other.tables, strict=True):
-        assert [mirror(row) for row in plain(left)] == plain(right)
-    assert one.engine.quality() == other.engine.quality()
 
 
 def test_the_rule_used_here_is_the_common_one() -> None:

@@ -10,7 +10,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = ("test_claims.py", "test_chunks_and_resume.py", "test_against_reference.py")
+FILES = (
+    "test_claims.py",
+    "test_chunks_and_resume.py",
+    "test_against_reference.py",
+    "test_properties.py",
+)
 
 
 @pytest.mark.slow
