@@ -116,23 +116,29 @@ def orphans(catalog: LakeCatalog) -> list[tuple[Commit, str]]:
     What lost only some of its inputs is stale, not orphaned: the next run makes it anew.
     """
     found: dict[tuple[str, str], tuple[Commit, str]] = {}
+    hashes = HashCache(catalog.root)
     changed = True
     while changed:
         changed = False
         for commit in catalog.commits():
             key = (commit.stage, commit.partition.path)
-            if key not in found and (reason := _orphaned(catalog, commit, found)):
+            if key not in found and (reason := _orphaned(catalog, commit, found, hashes)):
                 found[key] = (commit, reason)
                 changed = True
     return [found[key] for key in sorted(found)]
 
 
-def _orphaned(catalog: LakeCatalog, commit: Commit, lost: Mapping[tuple[str, str], object]) -> str:
+def _orphaned(
+    catalog: LakeCatalog,
+    commit: Commit,
+    lost: Mapping[tuple[str, str], object],
+    hashes: HashCache,
+) -> str:
     """Why all inputs of a task are gone; empty if one is left."""
     reason = ""
     for item in commit.record["inputs"]:
         if "raw" in item:
-            if Path(item["raw"]).exists():
+            if Path(item["raw"]).exists() or item["sha256"] in hashes.present:
                 return ""
             reason = reason or f"raw file {item['raw']} is gone"
         elif item["content"]:
@@ -156,7 +162,11 @@ def raw_changes(catalog: LakeCatalog, selection: Selection) -> list[tuple[str, s
     found: dict[str, str] = {}
     for commit in catalog.commits():
         raw = [item for item in commit.record["inputs"] if "raw" in item]
-        if raw and any(selection.admits(s.partition) for s in commit.outputs(catalog.root)):
+        if not raw:
+            continue
+        made = [stored.partition for stored in commit.outputs(catalog.root)]
+        dated = [partition for partition in made if partition.get("date")]
+        if any(selection.admits(partition) for partition in dated or made):
             for item in raw:
                 change = _raw_change(Path(item["raw"]), item["sha256"], hashes)
                 if change:
@@ -165,12 +175,13 @@ def raw_changes(catalog: LakeCatalog, selection: Selection) -> list[tuple[str, s
 
 
 def _raw_change(path: Path, sha256: str, hashes: HashCache) -> str:
-    if not path.exists():
-        return "is gone"
     known = hashes.last(path)
-    if known is None or known == (sha256, True):
+    there = path.exists()
+    if there and (known is None or known == (sha256, True)):
         return ""
-    return "has changed since it was read"
+    if sha256 in hashes.present:
+        return ""
+    return "has changed since it was read" if there else "is gone"
 
 
 def strays(catalog: LakeCatalog) -> list[Path]:

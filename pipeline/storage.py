@@ -14,7 +14,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -317,16 +318,28 @@ class HashCache:
 
     def last(self, path: Path) -> tuple[str, bool] | None:
         """Hash the file had when it was read last, and whether size, time and inode are still
-        the same; None where it never was.
+        the same; None where it never was read.
         """
         known = self._known.get(str(path.resolve()))
-        if known is None:
-            return None
-        stat = path.stat()
-        same = known[:3] == [stat.st_size, stat.st_mtime_ns, stat.st_ino]
-        return str(known[3]), same
+        return (str(known[3]), _is_still(path, known)) if known else None
+
+    @cached_property
+    def present(self) -> frozenset[str]:
+        """Contents that some file still has as it was read last: raw files get moved."""
+        return frozenset(
+            str(known[3]) for name, known in self._known.items() if _is_still(Path(name), known)
+        )
 
     def save(self) -> None:
         if self._changed:
             write_json(self._root, self._path, self._known)
             self._changed = False
+
+
+def _is_still(path: Path, known: Sequence[Any]) -> bool:
+    """Whether a file has the size, time and inode it had."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return False
+    return list(known[:3]) == [stat.st_size, stat.st_mtime_ns, stat.st_ino]
