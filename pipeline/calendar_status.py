@@ -3,7 +3,7 @@
 They stand between the user's own calendar and the shipped one: delayed opens, halts and early
 closes that no table knew of.  One line gives a symbol's final session:
 
-    session_with_status(calendar, session, paths)  # of vendor_status, on utc_dates(session)
+    session_with_status(calendar, session, stored)  # of vendor_status, on utc_dates(session)
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipeline.calendar import I64, UNKNOWN, Calendar, Session, Span
 from pipeline.errors import InputError
+from pipeline.reading import Part, read_table
+from pipeline.stage import Stored
 from pipeline.units import NS_PER_DAY
 
 STATUS_OPEN = frozenset({"trading"})
@@ -36,14 +37,14 @@ _STATUS_NAMES = (
 
 
 def session_with_status(
-    calendar: Calendar, session: Session, paths: Iterable[Path | str]
+    calendar: Calendar, session: Session, sources: Iterable[Stored | Path | str]
 ) -> Session:
     """The final session of a symbol: its schedule with what the vendor's status files say.
 
     Parameters
     ----------
-    paths
-        Parquet files of the symbol's ``vendor_status`` partitions of ``utc_dates(session)``, in
+    sources
+        The symbol's ``vendor_status`` partitions of ``utc_dates(session)``, or their files, in
         any order; those of days without a partition are left out, the schedule holds there.
 
     Raises
@@ -53,7 +54,7 @@ def session_with_status(
     """
     if not _may_change(calendar):
         return session
-    tables = [_read(Path(path)) for path in paths]
+    tables = [table for source in sources for table in _read(source)]
     if not tables:
         return session
     rows = pa.concat_tables(tables)
@@ -170,17 +171,18 @@ def _may_change(calendar: Calendar) -> bool:
     return calendar.origin in ("shipped", UNKNOWN)
 
 
-def _read(path: Path) -> pa.Table:
+def _read(source: Stored | Path | str) -> Iterator[pa.Table]:
     columns = ["ts_recv", "action", "is_trading"]
-    try:
-        with pq.ParquetFile(path) as file:
-            missing = [name for name in columns if name not in file.schema_arrow.names]
-            if not missing:
-                return file.read(columns=columns)
-    except (OSError, pa.ArrowException) as error:
-        what = f"cannot be read: {str(error).splitlines()[0]}"
-        raise InputError.at(path, what, todo="ingest the status file again") from error
-    raise InputError.at(path, f"is no vendor_status file: it has no {', '.join(missing)}")
+    again = "ingest the status file again"
+    if isinstance(source, Stored):
+        yield read_table(source, columns)
+        return
+    path = Path(source)
+    with Part(path, todo=again) as part:
+        missing = [name for name in columns if name not in part.schema.names]
+        if missing:
+            raise InputError.at(path, f"is no vendor_status file: it has no {', '.join(missing)}")
+        yield part.read(columns)
 
 
 def _status_name(action: int | str) -> str:

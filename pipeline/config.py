@@ -45,6 +45,10 @@ class RawSettings:
 @dataclass(frozen=True)
 class LakeSettings:
     path: str = "data/lake"
+    layout: str = "auto"
+    """Files of a day's symbols: ``symbols`` a folder each, ``packed`` one for all, ``auto``."""
+    packed_above: int = 500
+    """Symbols a day above which ``auto`` packs."""
 
 
 @dataclass(frozen=True)

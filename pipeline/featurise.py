@@ -15,7 +15,6 @@ from typing import Any, Final
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from features import registry
 from features.engine import check_depth, compute
@@ -29,6 +28,7 @@ from pipeline.config import Settings
 from pipeline.errors import InputError, RequestError
 from pipeline.frames import Day, LakeRows
 from pipeline.gates import Gates
+from pipeline.reading import read_table
 from pipeline.stage import (
     Catalog,
     Inputs,
@@ -258,9 +258,8 @@ class _Planner:
     ) -> Session:
         """The session with the hours the vendor's status records tell, where there are any."""
         keys = (Partition.of(dataset=dataset, date=day, symbol=symbol) for day in days)
-        stored = (self.catalog.get("vendor_status", key) for key in keys)
-        paths = [path for item in stored if item for path in item.files]
-        return session_with_status(calendar, session, paths)
+        stored = [item for key in keys if (item := self.catalog.get("vendor_status", key))]
+        return session_with_status(calendar, session, stored)
 
     def _instrument(self, dataset: str, symbol: str, session: date) -> Mapping[str, Any]:
         rows = self.instruments.get((dataset, symbol), [])
@@ -276,12 +275,11 @@ def _instruments(catalog: Catalog) -> dict[tuple[str, str], list[dict[str, Any]]
     columns = ["symbol", "first_date", "last_date", "tick_size", "expiration"]
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for stored in catalog.partitions("instruments"):
-        for path in stored.files:
-            table = pq.ParquetFile(path).read(columns=columns)
-            expiration = table["expiration"].cast(pa.int64())
-            table = table.set_column(columns.index("expiration"), "expiration", expiration)
-            for row in table.to_pylist():
-                found.setdefault((stored.partition["dataset"], row["symbol"]), []).append(row)
+        table = read_table(stored, columns)
+        expiration = table["expiration"].cast(pa.int64())
+        table = table.set_column(columns.index("expiration"), "expiration", expiration)
+        for row in table.to_pylist():
+            found.setdefault((stored.partition["dataset"], row["symbol"]), []).append(row)
     return found
 
 
@@ -318,14 +316,13 @@ def _source(task: Task, inputs: Inputs) -> LakeRows:
             todo=f'add to research.toml: [instruments."{symbol}"] tick_size = ...',
         )
     hours = params["hours"]
-    stored = {table: inputs.all(table) for table in INPUT_TABLES}
-    files = {
-        table: {item.partition["date"]: item.files for item in items}
-        for table, items in stored.items()
+    stored = {
+        table: {item.partition["date"]: item for item in inputs.all(table)}
+        for table in INPUT_TABLES
     }
     days = [
-        Day(book, files["flow"].get(day, ()), files["trades"].get(day, ()))
-        for day, book in sorted(files["book"].items())
+        Day(book, stored["flow"].get(day), stored["trades"].get(day))
+        for day, book in sorted(stored["book"].items())
     ]
     context = Context(
         dataset=partition["dataset"],

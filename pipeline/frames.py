@@ -8,29 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from features.columns import BOOK_KEYS, TOUCH
 from features.events import Context, join_trades, split_columns, trades_by_event
 from pipeline.errors import InputError
-
-BATCH_ROWS = 65_536
+from pipeline.reading import BATCH_ROWS, Part, parts_of, read_table
+from pipeline.stage import Stored
 
 TRADE_INPUTS = ("event", "price", "size", "side")
 
 
 @dataclass(frozen=True)
 class Day:
-    """Files of one UTC day; those of flow have the rows of those of book."""
+    """Partitions of one UTC day; those of flow have the rows of those of book."""
 
-    book: tuple[Path, ...]
-    flow: tuple[Path, ...]
-    trades: tuple[Path, ...]
+    book: Stored
+    flow: Stored | None
+    trades: Stored | None
 
 
 @dataclass(frozen=True)
@@ -69,80 +67,63 @@ class LakeRows:
                     return
 
     def _prints(self, day: Day) -> pl.DataFrame:
-        parts = [pq.ParquetFile(path).read(columns=list(TRADE_INPUTS)) for path in day.trades]
-        frame = pl.DataFrame(pl.from_arrow(pa.concat_tables(parts)))
+        assert day.trades is not None  # the planner names all three tables of a day
+        frame = _frame(read_table(day.trades, TRADE_INPUTS))
         return trades_by_event(frame, self.context.tick)
 
     def _batches(self, day: Day, names: list[str], flow: list[str]) -> Iterator[pl.DataFrame]:
-        for i, path in enumerate(day.book):
-            file = pq.ParquetFile(path)
-            start = _rows_before(file, self.first_ns)
-            books = _slices(file, names, start)
-            if not flow:
+        beside = parts_of(day.flow) if flow and day.flow is not None else None
+        for part in parts_of(day.book):
+            start = _rows_before(part, self.first_ns)
+            books = _slices(part, names, start)
+            if beside is None:
                 for table in books:
                     yield _frame(table)
                 continue
-            beside = pq.ParquetFile(day.flow[i])
-            if beside.metadata.num_rows != file.metadata.num_rows:
+            other = next(beside, None)
+            if other is None or other.rows != part.rows:
+                rows = other.rows if other else 0
                 raise InputError.at(
-                    day.flow[i],
-                    f"{beside.metadata.num_rows:,} rows of flow beside "
-                    f"{file.metadata.num_rows:,} of book",
+                    other.path if other else part.path,
+                    f"{rows:,} rows of flow beside {part.rows:,} of book",
                     todo="run `mbo book --force`",
                 )
-            for table, other in zip(books, _slices(beside, flow, start), strict=True):
-                yield pl.concat([_frame(table), _frame(other)], how="horizontal")
+            for table, more in zip(books, _slices(other, flow, start), strict=True):
+                yield pl.concat([_frame(table), _frame(more)], how="horizontal")
 
 
 def _frame(table: pa.Table) -> pl.DataFrame:
     return pl.DataFrame(pl.from_arrow(table))
 
 
-def _rows_before(file: pq.ParquetFile, first_ns: int) -> int:
-    """Rows of the leading row groups that lie wholly before an instant, whole batches only."""
-    metadata = file.metadata
-    at = file.schema_arrow.get_field_index("ts_recv")
+def _rows_before(part: Part, first_ns: int) -> int:
+    """Rows in the leading row groups that lie wholly before an instant.
+
+    A row group that symbols share says nothing of one of them alone.
+    """
     rows = 0
-    for group in range(metadata.num_row_groups):
-        statistics = metadata.row_group(group).column(at).statistics
-        if statistics is None or not statistics.has_min_max:
+    for group in part.row_groups:
+        largest = part.largest(group, "ts_recv")
+        if largest is None or _ns(largest) >= first_ns:
             break
-        if _ns(statistics.max) >= first_ns:
-            break
-        rows += metadata.row_group(group).num_rows
-    return rows
+        rows += part.group_rows(group)
+    return max(0, rows - part.skip) if rows else 0
 
 
 def _ns(value: object) -> int:
     return int(pa.scalar(value, pa.timestamp("ns", "UTC")).value)
 
 
-def _slices(file: pq.ParquetFile, columns: list[str], start: int) -> Iterator[pa.Table]:
+def _slices(part: Part, columns: list[str], start: int) -> Iterator[pa.Table]:
     """The rows from ``start`` on in tables of ``BATCH_ROWS`` rows, the last one shorter.
 
     Row groups of different tables need not agree; ``start`` need not be a group's first row.
     """
-    groups: list[int] = []
-    skipped = 0
-    for group in range(file.metadata.num_row_groups):
-        rows = file.metadata.row_group(group).num_rows
-        if not groups and skipped + rows <= start:
-            skipped += rows
-        else:
-            groups.append(group)
-    surplus = start - skipped
     pending: list[pa.Table] = []
     held = 0
-    for batch in file.iter_batches(
-        BATCH_ROWS, row_groups=groups, columns=columns, use_threads=False
-    ):
-        table = pa.Table.from_batches([batch])
-        if surplus:
-            cut = min(surplus, table.num_rows)
-            surplus -= cut
-            table = table.slice(cut)
-        pending.append(table)
-        held += table.num_rows
+    for batch in part.batches(columns, BATCH_ROWS, first=start):
+        pending.append(pa.Table.from_batches([batch]))
+        held += batch.num_rows
         while held >= BATCH_ROWS:
             whole = pa.concat_tables(pending)
             yield whole.slice(0, BATCH_ROWS)

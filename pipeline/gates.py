@@ -12,9 +12,8 @@ from dataclasses import asdict, dataclass, replace
 from datetime import date
 from typing import Any, Final
 
-import pyarrow.parquet as pq
-
 from pipeline.config import QualityLimits, QualitySettings, Settings
+from pipeline.reading import read_table
 from pipeline.stage import Catalog, Partition, Selection, Stored
 from pipeline.units import NS_PER_S, parse_duration
 
@@ -156,7 +155,7 @@ class Gates:
 
 
 def _row(stored: Stored) -> Row:
-    row: Row = pq.read_table(stored.files[0], partitioning=None).to_pylist()[0]
+    row: Row = read_table(stored).to_pylist()[0]
     return row
 
 

@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
@@ -176,14 +178,33 @@ class Lake:
         chosen = self.partitions(
             table, dataset=dataset, symbols=symbols, start=start, end=end, **keys
         )
-        names = dict.fromkeys(name for item in chosen for name, _ in item.partition.keys)
+        runs = groupby(chosen, key=lambda item: item.inside is not None)
+        frames = [self._scan(table, list(items), packed=packed) for packed, items in runs]
+        return frames[0] if len(frames) == 1 else pl.concat(frames)
+
+    def _scan(self, table: str, chosen: Sequence[Stored], *, packed: bool) -> pl.LazyFrame:
+        """Partitions of one layout; of packed days only the files of the symbols chosen, and of
+        these, by the statistics of ``symbol``, only their row groups are read.
+        """
+        import polars as pl
+
+        days = [(item.inside or item.partition) for item in chosen]
+        names = dict.fromkeys(name for day in days for name, _ in day.keys)
         types = {"date": pl.Date, "session": pl.Date}
-        return pl.scan_parquet(
-            [path for item in chosen for path in item.files],
+        frame = pl.scan_parquet(
+            list(dict.fromkeys(path for item in chosen for path in item.files)),
             hive_partitioning=True,
             hive_schema={name: types.get(name, pl.String) for name in names},
             glob=False,
         )
+        if not packed:
+            return frame
+        everything = Counter(item.inside for item in self.catalog.partitions(table))
+        if any(count < everything[day] for day, count in Counter(days).items()):
+            symbols = sorted({item.partition["symbol"] for item in chosen})
+            # A symbol is chosen on all days or on none.
+            frame = frame.filter(pl.col("symbol").is_in(symbols))
+        return frame.select(pl.all().exclude("symbol"), "symbol")
 
     def book_at(
         self,

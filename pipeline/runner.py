@@ -239,8 +239,7 @@ class _Schedule:
             summary.bytes += item["bytes"]
         path = commit_path(self.catalog.root, self.stage.name, task.partition)
         for superseded in self.catalog.add(path, outcome.record):
-            superseded.path.unlink(missing_ok=True)
-            self.catalog.remove(superseded.stage, superseded.partition)
+            self.catalog.supersede(superseded)
         return self._settle(self._release(outcome.number))
 
     def _block(self, number: int) -> None:

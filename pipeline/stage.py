@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 from urllib.parse import quote, unquote
 
 from pipeline.errors import RequestError
@@ -73,6 +73,10 @@ class Partition:
     def get(self, name: str) -> str | None:
         return next((value for key, value in self.keys if key == name), None)
 
+    def without(self, name: str) -> Self:
+        """The other keys."""
+        return type(self)(tuple(pair for pair in self.keys if pair[0] != name))
+
     def replace(self, **keys: str | date) -> Self:
         """The same keys with some values changed."""
         changed = {name: str(value) for name, value in keys.items()}
@@ -126,9 +130,25 @@ class Task:
     refused: str = ""
 
 
+class Span(NamedTuple):
+    """Where a symbol's rows are in a file that several symbols share."""
+
+    group: int
+    """Its first row group."""
+    groups: int
+    skip: int
+    """Rows of other symbols before its own, in that row group."""
+    rows: int
+
+
 @dataclass(frozen=True)
 class Stored:
-    """A committed partition of a table: its files, size, content hash and noted facts."""
+    """A committed partition of a table: its files, size, content hash and noted facts.
+
+    On a packed day all symbols share files: the day as a whole has an ``index``, each symbol of
+    it is a partition like any other, with ``spans``.  Read either through
+    :mod:`pipeline.reading`.
+    """
 
     table: str
     partition: Partition
@@ -140,6 +160,14 @@ class Stored:
     notes: Mapping[str, Any] = field(default_factory=dict)
     """Facts the stage noted on this output, e.g. ``opens_with`` or ``complete``."""
     stage: str = ""
+    spans: tuple[Span, ...] = ()
+    """Where in each file the rows are; empty where all rows of its files are its own."""
+    inside: Partition | None = None
+    """The packed day a symbol lies in."""
+    index: Path | None = None
+    """Of a packed day: the file that tells where each symbol is."""
+    metadata: tuple[Mapping[str, str], ...] = ()
+    """Of a symbol of a packed day: what its own files would have in their metadata."""
 
 
 @dataclass(frozen=True)
@@ -183,9 +211,13 @@ class Catalog(Protocol):
     def root(self) -> Path: ...
 
     def partitions(self, table: str) -> Sequence[Stored]:
-        """All committed partitions of a table, sorted by partition."""
+        """All committed partitions of a table, sorted by partition; of packed days each symbol."""
 
-    def get(self, table: str, partition: Partition) -> Stored | None: ...
+    def outputs(self, table: str) -> Sequence[Stored]:
+        """The same as they were written: packed days whole."""
+
+    def get(self, table: str, partition: Partition) -> Stored | None:
+        """A partition, a symbol of a packed day, or a packed day (dataset and date)."""
 
     def tables(self) -> Sequence[str]:
         """Names of the tables that have at least one partition."""
@@ -223,6 +255,22 @@ class Writer(Protocol):
         """Finish the file early, to release its buffers.  Closed by the runner otherwise."""
 
 
+class PackedWriter(Protocol):
+    """A packed day in the making: its symbols one after another, in ascending order."""
+
+    def start(self, symbol: str, metadata: Mapping[str, str] | None = None) -> None:
+        """The rows that follow are of this symbol, or the next part of it."""
+
+    def write(self, data: pa.Table | pa.RecordBatch) -> None:
+        """Append rows of the symbol; the schema must be the table's.  Chunks do not matter."""
+
+    def note(self, **facts: Any) -> None:
+        """Facts about the symbol, as :meth:`Writer.note`."""
+
+    def close(self) -> None:
+        """Finish early, to release buffers.  Closed by the runner otherwise."""
+
+
 class Outputs(Protocol):
     """Where a running task writes.  All of it becomes visible at once, or none."""
 
@@ -237,6 +285,12 @@ class Outputs(Protocol):
         """A writer of one file; the task's own partition by default.  A file without rows is
         still written: no data differs from not done.
         """
+
+    def packed(self, table: Table, partition: Partition | None = None) -> PackedWriter:
+        """A writer of a day whose symbols share files; the task's own partition by default."""
+
+    def discard(self) -> None:
+        """Forget everything written so far, to begin anew."""
 
     def warn(self, message: str) -> None:
         """A readable line for the closing summary; the task still counts as done."""

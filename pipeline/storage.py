@@ -28,6 +28,7 @@ from pipeline.tables import Table
 TMP = "_tmp"
 COMMITS = "_commits"
 CACHE = "_cache"
+INDEX = "_index"
 LOCK = ".lock"
 
 COMPRESSION = "zstd"
@@ -88,9 +89,12 @@ def commit_file(temporary: Path, final: Path) -> None:
     fsync_folder(final.parent)
 
 
-def write_json(root: Path, final: Path, value: Any) -> None:
+def write_json(root: Path, final: Path, value: Any, *, indent: int | None = 1) -> None:
     """Write a JSON file atomically, keys sorted."""
-    text = json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False)
+    separators = None if indent else (",", ":")
+    text = json.dumps(
+        value, sort_keys=True, indent=indent, separators=separators, ensure_ascii=False
+    )
     temporary = temporary_path(root, final.name)
     with readable_os_errors(final):
         with open(temporary, "w", encoding="utf-8") as file:
@@ -158,11 +162,15 @@ class _HashingFile:
     def __init__(self, path: Path) -> None:
         self.file: BinaryIO = open(path, "wb", buffering=1 << 20)  # noqa: SIM115
         self.sha256 = hashlib.sha256()
+        self.also: Any = None
+        """A second hash of what is written, where one is wanted."""
         self.bytes = 0
 
     def write(self, data: Any) -> int:
         view = memoryview(data).cast("B")
         self.sha256.update(view)
+        if self.also is not None:
+            self.also.update(view)
         self.bytes += len(view)
         return self.file.write(view)
 
@@ -194,12 +202,18 @@ class _HashingFile:
 
 
 class ParquetFile:
-    """A Parquet file in the making: fixed row groups, fixed encodings, hashed on the way."""
+    """A Parquet file in the making: fixed row groups, fixed encodings, hashed on the way.
 
-    def __init__(self, path: Path, table: Table, metadata: Mapping[str, str]) -> None:
+    Columns whose encoding is "delta" have statistics, and those named in ``ranges``.
+    """
+
+    def __init__(
+        self, path: Path, table: Table, metadata: Mapping[str, str], ranges: Sequence[str] = ()
+    ) -> None:
         self.path = path
         self.table = table
         self.rows = 0
+        self.groups = 0
         self._group = rows_per_group(table)
         self._pending: list[pa.Table] = []
         self._pending_rows = 0
@@ -215,7 +229,10 @@ class ParquetFile:
             data_page_size=_DATA_PAGE_BYTES,
             write_batch_size=_WRITE_BATCH_ROWS,
             # Ranges help where rows are sorted: times, events, records.  Elsewhere they only cost.
-            write_statistics=[c.name for c in table.columns if c.encoding == "delta"] or False,
+            write_statistics=[
+                c.name for c in table.columns if c.encoding == "delta" or c.name in ranges
+            ]
+            or False,
             store_schema=True,
             **_encodings(table),
         )
@@ -238,11 +255,24 @@ class ParquetFile:
     def _flush(self, rows: int) -> None:
         whole = pa.concat_tables(self._pending)
         group, rest = whole.slice(0, rows), whole.slice(rows)
-        # One chunk a column: pages must not show where the caller's chunks ended.
-        with readable_os_errors(self.path):
-            self._writer.write_table(group.combine_chunks(), row_group_size=self._group)
+        self._write_group(group)
         self._pending = [rest] if rest.num_rows else []
         self._pending_rows = rest.num_rows
+
+    def _write_group(self, group: pa.Table) -> None:
+        # One chunk a column: pages must not show where the caller's chunks ended.
+        with readable_os_errors(self.path):
+            self._writer.write_table(group.combine_chunks(), row_group_size=group.num_rows)
+        self.groups += 1
+
+    def write_group(self, group: pa.Table, digest: Any = None) -> None:
+        """Append a row group as it is, instead of :meth:`write`; ``digest`` takes in its bytes,
+        which depend on its rows alone, not on where in the file they are.
+        """
+        self._file.also = digest
+        self._write_group(group)
+        self._file.also = None
+        self.rows += group.num_rows
 
     def close(self) -> None:
         """Write what is left and sync; the file stays where it was written."""

@@ -17,6 +17,7 @@ import pyarrow as pa
 from pipeline.catalog import Resolved, commit_path, output_path
 from pipeline.errors import MboError
 from pipeline.lanes import Lane, Lanes
+from pipeline.packing import SYMBOL, PackedFile, index_path, packed_table
 from pipeline.roots import check_roots
 from pipeline.stage import Partition, Stage, Stored, Task
 from pipeline.storage import (
@@ -113,6 +114,45 @@ class TaskWriter:
             self.closed = True
 
 
+_BUNCH_ROWS = 8192
+"""Rows of symbols that are handed on together: calls cost more than small symbols do."""
+
+
+class PackedTaskWriter:
+    """A packed day in the making, in the lane that encodes it."""
+
+    def __init__(self, file: PackedFile, lane: Lane) -> None:
+        self.file = file
+        self._lane = lane
+        self._calls: list[Callable[[], object]] = []
+        self._rows = 0
+
+    def start(self, symbol: str, metadata: Mapping[str, str] | None = None) -> None:
+        self._calls.append(lambda: self.file.start(symbol, metadata))
+
+    def write(self, data: pa.Table | pa.RecordBatch) -> None:
+        self._calls.append(lambda: self.file.write(data))
+        self._rows += data.num_rows
+        if self._rows >= _BUNCH_ROWS:
+            self._hand_on()
+
+    def note(self, **facts: Any) -> None:
+        self._calls.append(lambda: self.file.note(**facts))
+
+    def close(self) -> None:
+        self._calls.append(self.file.close)
+        self._hand_on()
+
+    def _hand_on(self) -> None:
+        calls, self._calls, self._rows = self._calls, [], 0
+
+        def work() -> None:
+            for call in calls:
+                call()
+
+        self._lane.put(work)
+
+
 class TaskOutputs:
     """Writers of a job and their commit."""
 
@@ -122,6 +162,9 @@ class TaskOutputs:
         self._last_report = 0.0
         self._writers: dict[tuple[str, str, int], TaskWriter] = {}
         self._lanes = Lanes(job.threads)
+        self._packed: dict[tuple[str, str], PackedTaskWriter] = {}
+        self._parts: dict[tuple[str, str, int], TaskWriter] = {}
+        """Files of packed days: opened and closed in their lane."""
         self.warnings: list[str] = []
 
     def writer(
@@ -133,19 +176,50 @@ class TaskOutputs:
         metadata: Mapping[str, str] | None = None,
     ) -> TaskWriter:
         where = self._job.task.partition if partition is None else partition
-        key = (table.name, where.path, part)
-        if key in self._writers:
+        writer = self._open(table, where, part, metadata or {}, self._lanes.lane())
+        self._writers[table.name, where.path, part] = writer
+        return writer
+
+    def _open(
+        self,
+        table: Table,
+        where: Partition,
+        part: int,
+        metadata: Mapping[str, str],
+        lane: Lane,
+        ranges: Sequence[str] = (),
+    ) -> TaskWriter:
+        if (table.name, where.path, part) in self._writers:
             raise ValueError(f"{table.name} {where}: part {part} has a writer already")
         final = output_path(self._job.root, table.name, where, part)
         file = ParquetFile(
             temporary_path(self._job.root, f"{table.name}.parquet"),
             table,
-            {**self._metadata(table), **(metadata or {})},
+            {**self._metadata(table), **metadata},
+            ranges,
         )
-        extra = json.dumps(dict(metadata or {}), sort_keys=True)
-        writer = TaskWriter(table, where, part, final, file, extra, self._lanes.lane())
-        self._writers[key] = writer
+        extra = json.dumps(dict(metadata), sort_keys=True)
+        return TaskWriter(table, where, part, final, file, extra, lane)
+
+    def packed(self, table: Table, partition: Partition | None = None) -> PackedTaskWriter:
+        where = self._job.task.partition if partition is None else partition
+        # The packed file has the lane; its parts are written within.
+        at_once = Lanes(1).lane()
+
+        def open_part(part: int) -> TaskWriter:
+            ranges = [SYMBOL.name]
+            writer = self._open(packed_table(table), where, part, {}, at_once, ranges)
+            self._parts[table.name, where.path, part] = writer
+            return writer
+
+        writer = PackedTaskWriter(PackedFile(table, open_part), self._lanes.lane())
+        self._packed[table.name, where.path] = writer
         return writer
+
+    def discard(self) -> None:
+        self.abandon()
+        self._lanes = Lanes(self._job.threads)
+        self._writers, self._packed, self._parts = {}, {}, {}
 
     def _metadata(self, table: Table) -> dict[str, str]:
         """Lineage that travels with the file, whatever happens to the lake around it."""
@@ -172,22 +246,25 @@ class TaskOutputs:
     def abandon(self) -> None:
         """Remove everything written so far."""
         self._lanes.stop()
-        for writer in self._writers.values():
+        for writer in (*self._writers.values(), *self._parts.values()):
             writer.file.abandon()
 
     def commit(self) -> dict[str, Any]:
         """Rename all files, then write the commit record.  Returns the record."""
         job = self._job
+        for packed in self._packed.values():
+            packed.close()
         for writer in self._writers.values():
             writer.close()
         self._lanes.close()
+        writers = self._writers | self._parts
         place = commit_path(job.root, job.stage.name, job.task.partition)
         old = read_json(place) or {"outputs": []}
         # From here to the new record the task counts as not done.
         place.unlink(missing_ok=True)
         outputs = []
-        for key in sorted(self._writers):
-            writer = self._writers[key]
+        for key in sorted(writers):
+            writer = writers[key]
             with readable_os_errors(writer.final):
                 commit_file(writer.file.path, writer.final)
             crash_point("between-renames")
@@ -197,14 +274,14 @@ class TaskOutputs:
                     "table_version": writer.table.version,
                     "partition": writer.partition.path,
                     "file": str(writer.final.relative_to(job.root)),
-                    "rows": writer.rows,
+                    "rows": writer.file.rows,
                     "bytes": writer.file.bytes,
                     "sha256": writer.file.sha256,
                     "content": writer.file.content(writer.extra),
                     "notes": writer.notes,
                 }
             )
-        record = {
+        record: dict[str, Any] = {
             "stage": job.stage.name,
             "stage_version": job.stage.version,
             "partition": job.task.partition.path,
@@ -214,13 +291,28 @@ class TaskOutputs:
             "outputs": outputs,
             "warnings": self.warnings,
         }
+        if self._packed:
+            record["packed"] = [self._write_index(*key) for key in sorted(self._packed)]
         crash_point("before-commit")
         write_json(job.root, place, record)
-        kept = {item["file"] for item in outputs}
-        for item in old["outputs"]:
+        kept = {item["file"] for item in (*outputs, *record.get("packed", ()))}
+        for item in (*old["outputs"], *old.get("packed", ())):
             if item["file"] not in kept:
                 (job.root / item["file"]).unlink(missing_ok=True)
         return record
+
+    def _write_index(self, table: str, partition: str) -> dict[str, Any]:
+        """Write where each symbol of a packed day is; returns what the record says of it."""
+        packed, root = self._packed[table, partition].file, self._job.root
+        path = index_path(root, table, partition)
+        write_json(root, path, packed.index(), indent=None)
+        return {
+            "table": table,
+            "partition": partition,
+            "file": str(path.relative_to(root)),
+            "bytes": path.stat().st_size,
+            "content": packed.content(),
+        }
 
 
 def execute(job: Job, report: Callable[[int, int, int | None], None]) -> Outcome:

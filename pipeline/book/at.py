@@ -16,8 +16,9 @@ import pyarrow as pa
 
 from pipeline import tables
 from pipeline.book import tape
-from pipeline.book.checkpoints import Stop, last_before, read_state_file
+from pipeline.book.checkpoints import Stop, last_before
 from pipeline.book.engine import BookEngine, BookOptions, OneBook
+from pipeline.book.packed import carried_from
 from pipeline.book.position import ahead_columns
 from pipeline.book.seek import Wanted, known_at, last_event, numbered, seek
 from pipeline.book.stage import CARRY_DAYS, read_chunks, read_state
@@ -223,7 +224,9 @@ def _replay(
         )
     made_from = {(i.get("table"), i.get("partition")): i.get("content") for i in
                  commit.record["inputs"]}  # fmt: skip
-    if made_from.get(("mbo", partition.path), stored.content) != stored.content:
+    records = catalog.get("mbo", stored.inside) if stored.inside else stored
+    assert records is not None  # the packed day that the symbol lies in
+    if made_from.get(("mbo", records.partition.path), records.content) != records.content:
         raise RequestError(
             f"the book of {partition['symbol']} on {partition['date']} was made from other "
             "records than the lake holds now; run `mbo book` again"
@@ -241,21 +244,21 @@ def _replay(
         return all(clock <= ts for clock in stop.end_clocks(publisher))
 
     checkpoints = catalog.get("book_checkpoints", partition)
-    stop = last_before(checkpoints.files if checkpoints else (), before)
+    stop = last_before(checkpoints, before) if checkpoints else None
     if stop is not None:
-        resume(engine, read_state_file(stop.path))
+        resume(engine, stop.state())
     else:
-        for table, path in made_from:
-            if table == "book_state":
-                resume(engine, read_state(_carried(catalog, path, partition)))
+        states = [Partition.parse(path or "") for table, path in made_from if table == "book_state"]
+        earlier = carried_from(catalog, stored, states)
+        if earlier is not None:
+            resume(engine, read_state(_carried(catalog, earlier, partition)))
     wanted: Wanted = known_at(ts, publisher) if number is None else numbered(engine, number)
     seek(engine, read_chunks(stored, engine.records), wanted)
     return engine
 
 
-def _carried(catalog: LakeCatalog, path: str, partition: Partition) -> Stored:
+def _carried(catalog: LakeCatalog, earlier: Partition, partition: Partition) -> Stored:
     """The closing state that a day was carried from."""
-    earlier = Partition.parse(path)
     found = catalog.get("book_state", earlier)
     if found is None:
         raise RequestError(

@@ -11,16 +11,14 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Final
-
-import pyarrow.parquet as pq
 
 from pipeline.book.columns import Chunk, take
 from pipeline.book.engine import BookEngine
 from pipeline.book.state import BOOK_STATE, METADATA_KEY, BookState, checkpoint
 from pipeline.errors import InputError
-from pipeline.stage import Outputs
+from pipeline.reading import Part, part_of
+from pipeline.stage import Outputs, Stored
 
 EVERY: Final = 1 << 20
 """Records between checkpoints at least: four row groups of `mbo`, so that none is read in vain.
@@ -84,13 +82,21 @@ class Checkpoints:
 class Stop:
     """A stored checkpoint by its text alone; the orders are read when they are wanted."""
 
-    path: Path
+    stored: Stored
+    number: int
+    """Which part of `book_checkpoints` it is."""
 
     @cached_property
     def value(self) -> dict[str, Any]:
         """The parsed text; see :mod:`pipeline.book.state`."""
-        value: dict[str, Any] = json.loads(state_text(self.path))
+        with part_of(self.stored, self.number) as part:
+            value: dict[str, Any] = json.loads(state_text(part))
         return value
+
+    def state(self) -> BookState:
+        """The whole state."""
+        with part_of(self.stored, self.number) as part:
+            return read_state_part(part)
 
     @property
     def events(self) -> int:
@@ -108,9 +114,9 @@ class Stop:
         ]
 
 
-def last_before(paths: Iterable[Path], admitted: Callable[[Stop], bool]) -> Stop | None:
+def last_before(stored: Stored, admitted: Callable[[Stop], bool]) -> Stop | None:
     """The last checkpoint of a day that is admitted; those before an admitted one all are."""
-    stops = [Stop(path) for path in paths]
+    stops = [Stop(stored, number) for number in range(len(stored.files))]
     low, high = 0, len(stops)
     while low < high:
         middle = (low + high) // 2
@@ -121,7 +127,7 @@ def last_before(paths: Iterable[Path], admitted: Callable[[Stop], bool]) -> Stop
     return stops[low - 1] if low else None
 
 
-def state_text(path: Path) -> str:
+def state_text(part: Part) -> str:
     """The text of a stored state.
 
     Raises
@@ -129,14 +135,13 @@ def state_text(path: Path) -> str:
     InputError
         If the file holds none.
     """
-    metadata = pq.read_schema(path).metadata or {}
-    text: bytes | None = metadata.get(METADATA_KEY.encode())
+    text = part.metadata.get(METADATA_KEY)
     if text is None:
-        raise InputError.at(path, "no state of a book", todo="run `mbo book --force`")
-    return text.decode()
+        raise InputError.at(part.path, "no state of a book", todo="run `mbo book --force`")
+    return text
 
 
-def read_state_file(path: Path) -> BookState:
+def read_state_part(part: Part) -> BookState:
     """A state from its file.
 
     Raises
@@ -144,5 +149,5 @@ def read_state_file(path: Path) -> BookState:
     InputError
         If the file is not one.
     """
-    orders = pq.read_table(path, partitioning=None).replace_schema_metadata(None)
-    return BookState(orders.cast(BOOK_STATE.schema()), state_text(path))
+    text = state_text(part)
+    return BookState(part.read().cast(BOOK_STATE.schema()), text)

@@ -14,12 +14,11 @@ from datetime import date
 from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline import tables
-from pipeline.book import consolidate
-from pipeline.book.checkpoints import EVERY, Checkpoints, pieces, read_state_file
-from pipeline.book.columns import MBO_COLUMNS, Chunk, chunk_of_arrow, take
+from pipeline.book import consolidate, packed
+from pipeline.book.checkpoints import EVERY, Checkpoints, pieces, read_state_part
+from pipeline.book.columns import MBO_COLUMNS, Chunk, chunk_of_arrow
 from pipeline.book.consolidate import Consolidator
 from pipeline.book.engine import BookEngine, BookOptions
 from pipeline.book.roll import opening_orders
@@ -35,6 +34,7 @@ from pipeline.book.state import (
 from pipeline.book.venues import rule_of
 from pipeline.config import Settings
 from pipeline.errors import InputError
+from pipeline.reading import part_of, parts_of, read_table
 from pipeline.stage import (
     Catalog,
     Inputs,
@@ -49,6 +49,8 @@ from pipeline.stage import (
 )
 
 BATCH_ROWS: Final = 65_536
+LETTERS: Final = ("action", "side")
+"""Columns of `mbo` that are read as dictionaries."""
 CARRY_DAYS: Final = 4
 """A state is carried over so many calendar days at most: a long weekend, not a missing week."""
 
@@ -82,43 +84,58 @@ class BookStage:
         options = options_of(settings)
         days = {item.partition: item for item in stored}
         before = _previous_days(list(days))
-        wanted = {partition for partition in days if selection.admits(partition)}
-        for partition in sorted(wanted, reverse=True):
-            earlier: Partition | None = partition
-            while earlier and _needs_state(days[earlier]):
-                earlier = before.get(earlier)
-                if earlier:
-                    wanted.add(earlier)
+        admitted = (partition for partition in days if selection.admits(partition))
+        wanted = packed.with_earlier(admitted, days, before)
         tasks = []
         publishers = _publishers(days, before)
         for partition in sorted(wanted):
             item, earlier = days[partition], before.get(partition)
-            several = len(publishers[partition]) > 1
-            tasks.append(self._book_task(item, earlier, options, several=several))
-            tasks.append(self._quality_task(item, earlier))
+            if item.inside is None:
+                several = len(publishers[partition]) > 1
+                tasks.append(self._book_task(item, earlier, options, several=several))
+                tasks.append(self._quality_task(item, earlier))
+        together = packed.by_packed_day(days[partition] for partition in sorted(wanted))
+        for day, items in sorted(together.items()):
+            chain, compared = (
+                packed.earlier_states(items, days, before, uses, optional=optional)
+                for uses, optional in (
+                    (packed.needs_state, False),
+                    (packed.opens_with_snapshot, True),
+                )
+            )
+            params = self._params(day["dataset"], options)
+            crowded = [i.partition["symbol"] for i in items if len(publishers[i.partition]) > 1]
+            if crowded and options.materialise != "none":
+                params["consolidated"] = crowded
+            tasks.append(packed.book_task(day, items, chain, params))
+            tasks.append(packed.quality_task(day, items, compared))
         return tasks
+
+    def _params(self, dataset: str, options: BookOptions) -> dict[str, Any]:
+        params: dict[str, Any] = {
+            "depth": options.levels,
+            "materialise": options.materialise,
+            "assume_valid_after": options.assume_valid_after,
+            "rule": rule_of(dataset).bits,
+        }
+        if options.materialise == "grid":
+            params["grid"] = options.grid
+        return params
 
     def _book_task(
         self, item: Stored, earlier: Partition | None, options: BookOptions, *, several: bool
     ) -> Task:
         inputs: list[Ref] = [TableRef("mbo", item.partition)]
-        if earlier and _needs_state(item):
+        if earlier and packed.needs_state(item):
             inputs.append(TableRef("book_state", earlier))
-        params: dict[str, Any] = {
-            "depth": options.levels,
-            "materialise": options.materialise,
-            "assume_valid_after": options.assume_valid_after,
-            "rule": rule_of(item.partition["dataset"]).bits,
-        }
-        if options.materialise == "grid":
-            params["grid"] = options.grid
+        params = self._params(item.partition["dataset"], options)
         if several and options.materialise != "none":
             params["consolidated"] = True
         return Task(item.partition, tuple(inputs), params, weight=item.rows)
 
     def _quality_task(self, item: Stored, earlier: Partition | None) -> Task:
         inputs: list[Ref] = [TableRef("book_counts", item.partition)]
-        if earlier and item.notes.get("opens_with") == "snapshot":
+        if earlier and packed.opens_with_snapshot(item):
             inputs.append(TableRef("mbo", item.partition))
             inputs.append(TableRef("book_state", earlier, optional=True))
         partition = Partition.of(**{_CHECK: "quality"}, **dict(item.partition.keys))
@@ -128,10 +145,13 @@ class BookStage:
 
     def run(self, task: Task, inputs: Inputs, outputs: Outputs) -> None:
         """Compute one task of either kind."""
-        if task.partition.get(_CHECK):
-            self._run_quality(task, inputs, outputs)
+        run = self._run_quality if task.partition.get(_CHECK) else self._run_book
+        if not packed.is_packed(task):
+            run(task, inputs, outputs)
+        elif task.partition.get(_CHECK):
+            packed.run_quality(task, inputs, outputs, run)
         else:
-            self._run_book(task, inputs, outputs)
+            packed.run_books(task, inputs, outputs, run)
 
     def _run_book(self, task: Task, inputs: Inputs, outputs: Outputs) -> None:
         params = task.params
@@ -169,7 +189,7 @@ class BookStage:
         partition = Partition.of(**keys)
         counts = inputs.stored("book_counts", partition)
         assert counts is not None  # not optional
-        values = pq.read_table(counts.files[0], partitioning=None).to_pylist()[0]
+        values = read_table(counts).to_pylist()[0]
         values["condition"] = task.params["condition"]
         mbo, carried = inputs.stored("mbo", partition), inputs.all("book_state")
         if mbo is not None and carried:
@@ -235,31 +255,15 @@ def read_chunks(mbo: Stored, first: int = 0) -> Iterator[Chunk]:
     InputError
         If a record cannot be one.
     """
-    for path in mbo.files:
-        with pq.ParquetFile(path, read_dictionary=["action", "side"]) as file:
-            groups, done = _groups_from(file.metadata, first)
-            columns = list(MBO_COLUMNS)
-            for batch in file.iter_batches(BATCH_ROWS, row_groups=groups, columns=columns):
-                try:
-                    chunk = chunk_of_arrow(batch)
-                except InputError as error:
-                    raise InputError.at(path, str(error), record=done) from None
-                before, done = first - done, done + batch.num_rows
-                if before < batch.num_rows:
-                    yield take(chunk, slice(before, None)) if before > 0 else chunk
-            first -= file.metadata.num_rows
-
-
-def _groups_from(metadata: pq.FileMetaData, first: int) -> tuple[list[int], int]:
-    """Row groups from a row on, and the first row of the first of them."""
-    groups, done, skipped = [], 0, 0
-    for group in range(metadata.num_row_groups):
-        done += metadata.row_group(group).num_rows
-        if done > first:
-            groups.append(group)
-        else:
-            skipped = done
-    return groups, skipped
+    for part in parts_of(mbo, dictionary=LETTERS):
+        done = first
+        for batch in part.batches(MBO_COLUMNS, BATCH_ROWS, first=first, threads=True):
+            try:
+                yield chunk_of_arrow(batch)
+            except InputError as error:
+                raise InputError.at(part.path, str(error), record=done) from None
+            done += batch.num_rows
+        first = max(0, first - part.rows)
 
 
 def read_state(stored: Stored) -> BookState:
@@ -270,11 +274,8 @@ def read_state(stored: Stored) -> BookState:
     InputError
         If the file is not one.
     """
-    return read_state_file(stored.files[0])
-
-
-def _needs_state(item: Stored) -> bool:
-    return item.notes.get("opens_with") not in {"snapshot", "clear"}
+    with part_of(stored, 0) as part:
+        return read_state_part(part)
 
 
 def _previous_days(partitions: Sequence[Partition]) -> dict[Partition, Partition]:
@@ -300,7 +301,7 @@ def _publishers(
     for partition in sorted(days, key=lambda p: p["date"]):
         item, earlier = days[partition], before.get(partition)
         own = frozenset(int(pair[0]) for pair in item.notes.get("instruments", ()))
-        carried = found[earlier] if earlier and _needs_state(item) else frozenset[int]()
+        carried = found[earlier] if earlier and packed.needs_state(item) else frozenset[int]()
         found[partition] = own | carried
     return found
 

@@ -209,8 +209,8 @@ def gc(
         lost, stray = orphans(catalog), strays(catalog)
         sizes: dict[Path, int] = defaultdict(int)
         for commit, _ in lost:
-            for item in commit.record["outputs"]:
-                sizes[catalog.root / item["file"]] = item["bytes"]
+            for file, size in commit.files().items():
+                sizes[catalog.root / file] = size
         for path in stray:
             sizes[path] = path.stat().st_size
         total = human_bytes(sum(sizes.values()))

@@ -10,7 +10,6 @@ from datetime import date
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.config import Settings
 from pipeline.ingest.instruments import (
@@ -21,6 +20,8 @@ from pipeline.ingest.instruments import (
     check_config,
 )
 from pipeline.ingest.products import PRODUCTS_FILE
+from pipeline.packing import members
+from pipeline.reading import read_table
 from pipeline.stage import Catalog, Inputs, Outputs, Partition, Selection, Stored, TableRef, Task
 from pipeline.tables import INSTRUMENTS
 
@@ -45,7 +46,7 @@ class Instruments:
         config = json.loads(json.dumps(settings.instruments, default=str))
         refs: dict[str, list[TableRef]] = {}
         for table in ("sources", "vendor_definition"):
-            for stored in catalog.partitions(table):
+            for stored in catalog.outputs(table):
                 dataset = stored.partition["dataset"]
                 refs.setdefault(dataset, []).append(TableRef(table, stored.partition))
         return [
@@ -83,8 +84,7 @@ def _pinned(catalog: Catalog, dataset: str) -> dict[str, int]:
     columns = ["symbol", "tick_size", "tick_size_origin"]
     return {
         row["symbol"]: row["tick_size"]
-        for file in stored.files
-        for row in pq.ParquetFile(file).read(columns=columns).to_pylist()
+        for row in read_table(stored, columns).to_pylist()
         if row["tick_size_origin"] == "inferred"
     }
 
@@ -93,26 +93,26 @@ def _seen(stored: Stored) -> Iterator[Seen]:
     """Instruments of one ``sources`` partition: its rows, and the ids noted on it."""
     instruments: dict[str, list[list[int]]] = stored.notes.get("instruments", {})
     columns = ["date", "symbol", "price_gcd", "rows", "schema"]
-    for file in stored.files:
-        for row in pq.ParquetFile(file).read(columns=columns).to_pylist():
-            if not row["rows"] or row["schema"] == "definition":
-                continue
-            # Prices of settlements and of auctions' indications may be finer than the tick.
-            gcd = None if row["schema"] in ("statistics", "imbalance") else row["price_gcd"]
-            for publisher_id, instrument_id, first, last in instruments.get(row["symbol"], ()):
-                day: date = row["date"]
-                if first <= day.toordinal() <= last:
-                    yield Seen(row["symbol"], publisher_id, instrument_id, day, gcd)
+    for row in read_table(stored, columns).to_pylist():
+        if not row["rows"] or row["schema"] == "definition":
+            continue
+        # Prices of settlements and of auctions' indications may be finer than the tick.
+        gcd = None if row["schema"] in ("statistics", "imbalance") else row["price_gcd"]
+        for publisher_id, instrument_id, first, last in instruments.get(row["symbol"], ()):
+            day: date = row["date"]
+            if first <= day.toordinal() <= last:
+                yield Seen(row["symbol"], publisher_id, instrument_id, day, gcd)
 
 
 def _definitions(stored: Stored) -> Iterator[Definition]:
-    """Rows of one ``vendor_definition`` partition, in file order: the last of a day counts."""
-    symbol = stored.partition["symbol"]
+    """Rows of one ``vendor_definition`` partition, or of all symbols of a packed day, in file
+    order: the last of a day counts.
+    """
     day = date.fromisoformat(stored.partition["date"])
-    for file in stored.files:
-        table = pq.ParquetFile(file).read(columns=list(DEFINITION_FIELDS))
-        for row in _rows(table):
-            yield Definition(symbol, day, row["publisher_id"], row["instrument_id"], row)
+    for symbol in [stored] if stored.index is None else members(stored).values():
+        name = symbol.partition["symbol"]
+        for row in _rows(read_table(symbol, DEFINITION_FIELDS)):
+            yield Definition(name, day, row["publisher_id"], row["instrument_id"], row)
 
 
 def _rows(table: pa.Table) -> list[dict[str, Any]]:

@@ -58,7 +58,7 @@ def lake_parts(root: Path) -> list[Part]:
             Part(table, stored.partition, str(path))
             for table in catalog.tables()
             if table[:1] not in "_."
-            for stored in catalog.partitions(table)
+            for stored in catalog.outputs(table)
             for path in stored.files
         ]
     return list(_walk(root))
@@ -199,7 +199,9 @@ class ViewMaker:
         source = f"read_parquet(getvariable('{variable}'), {options})"
         described = self._connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
         stored = {row[0]: row[1] for row in described if row[0] != _ROW}
-        shown = [*keys, *(name for name in stored if name not in keys)]
+        # The symbol stands behind the keys where it is a column: in packed days.
+        keyed = (*keys, "symbol") if "date" in keys and "symbol" in stored else keys
+        shown = [*dict.fromkeys(keyed), *(name for name in stored if name not in keyed)]
         columns = [
             expression(name, stored[name], frozenset() if name in keys else prices)
             for name in shown
@@ -242,10 +244,13 @@ class ViewMaker:
         for part in parts if self._repeated else ():
             keys = part.partition
             text = keys.get("date") or keys.get("session")
-            owner = (keys.get("dataset") or "", keys.get("symbol") or "")
-            if text is not None and owner in self._repeated:
-                at = _span_of(self._spans[owner], date.fromisoformat(text))
-                by_day["|".join((*owner, text))] = at
+            dataset, symbol = keys.get("dataset") or "", keys.get("symbol")
+            # The file of a packed day may hold any symbol.
+            owners = self._repeated if symbol is None else {(dataset, symbol)} & self._repeated
+            for owner in owners:
+                if text is not None and owner[0] == dataset:
+                    at = _span_of(self._spans[owner], date.fromisoformat(text))
+                    by_day["|".join((*owner, text))] = at
         for name, values in ((_BY_SYMBOL, by_symbol), (_BY_DAY, by_day)):
             self._connection.execute(
                 f"SET VARIABLE {name} = (SELECT MAP(?::VARCHAR[], "

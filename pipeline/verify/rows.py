@@ -11,8 +11,8 @@ from typing import Final
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from pipeline import reading
 from pipeline.book.tape import NULL
 from pipeline.stage import Stored
 from pipeline.tables import BOOK_STATES
@@ -43,11 +43,7 @@ _PLACE: Final = ("record", "row", "valid", "snapshot")
 
 def read_batches(stored: Stored, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """Rows of a partition, in order, in bounded memory."""
-    for path in stored.files:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(BATCH_ROWS, columns=list(columns), use_threads=False):
-                if batch.num_rows:
-                    yield batch
+    return reading.read_batches(stored, columns, BATCH_ROWS)
 
 
 def vendor_rows(stored: Stored, depth: int) -> Iterator[pl.DataFrame]:

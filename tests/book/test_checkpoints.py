@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.book import checkpoints
-from pipeline.book.checkpoints import pieces, read_state_file
+from pipeline.book.checkpoints import Stop, pieces
 from pipeline.book.stage import read_chunks
 from pipeline.catalog import LakeCatalog
 from pipeline.lanes import Lanes
@@ -48,10 +48,11 @@ def test_each_stored_checkpoint_leads_to_the_same_rows(tmp_path: Path, mode: str
     [stored] = stored_checkpoints(tmp_path)
     assert len(stored.files) == 1200 // EVERY
 
-    for number, path in enumerate(stored.files, 1):
-        after = number * EVERY
+    for number in range(len(stored.files)):
+        after = (number + 1) * EVERY
         before = run_engine(records[:after], finish=False, materialise=mode)
-        rest = run_engine(records[after:], state=read_state_file(path), materialise=mode)
+        state = Stop(stored, number).state()
+        rest = run_engine(records[after:], state=state, materialise=mode)
         for all_rows, first, second in zip(whole.tables, before.tables, rest.tables, strict=True):
             assert all_rows.equals(pa.concat_tables([first, second]))
         assert rest.engine.quality() == whole.engine.quality()
@@ -61,9 +62,9 @@ def test_carried_days_have_checkpoints_too(tmp_path: Path) -> None:
     records = [r for r in Market(random.Random(2)).run(1100) if not r.flags & SNAPSHOT]
     run(tmp_path, split(records, [300, 601]))
     assert [len(stored.files) for stored in stored_checkpoints(tmp_path)] == [2, 2, 2]
-    second = stored_checkpoints(tmp_path)[1].files[0]
+    second = Stop(stored_checkpoints(tmp_path)[1], 0).state()
     start = records[300 + EVERY :][: 301 - EVERY]
-    rest = run_engine(start, state=read_state_file(second), date=20240103)
+    rest = run_engine(start, state=second, date=20240103)
     assert rest.engine.quality()["start"] == "unknown"  # as its chain began
     assert (
         plain(rest.book)[-1]["bid_px_00"]
