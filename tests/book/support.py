@@ -124,13 +124,18 @@ def plain(table: pa.Table) -> list[dict[str, Any]]:
     ]
 
 
+def assert_same_rows(book: pa.Table, flow: pa.Table, trades: pa.Table, wanted: Result) -> None:
+    """Every row of the three tables."""
+    assert plain(book) == wanted.book
+    got = [{k: v for k, v in row.items() if v or k == "event"} for row in plain(flow)]
+    assert got == [{k: v for k, v in row.items() if v or k == "event"} for row in wanted.flow]
+    names = trades.column_names
+    assert plain(trades) == [{n: row[n] for n in names} for row in wanted.trades]
+
+
 def assert_same_day(ran: Ran, wanted: Result) -> None:
     """Rows, numbers and final orders, all of them."""
-    assert plain(ran.book) == wanted.book
-    flow = [{k: v for k, v in row.items() if v or k == "event"} for row in plain(ran.flow)]
-    assert flow == [{k: v for k, v in row.items() if v or k == "event"} for row in wanted.flow]
-    names = ran.trades.column_names
-    assert plain(ran.trades) == [{n: row[n] for n in names} for row in wanted.trades]
+    assert_same_rows(*ran.tables, wanted)
     quality = ran.engine.quality()
     assert quality == {name: wanted.quality[name] for name in quality}
     assert set(wanted.quality) <= set(quality)
