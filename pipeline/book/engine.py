@@ -92,8 +92,7 @@ class OneBook:
     @property
     def flow(self) -> npt.NDArray[np.uint32]:
         """Flow since the last row, by column; between calls of the kernel."""
-        row: npt.NDArray[np.uint32] = self.run.tile_flow[0]
-        return row
+        return self.run.flow
 
     def ends_in(self, records: Records) -> npt.NDArray[np.int64]:
         """Event ends as indices into pending + records, without joining them."""

@@ -10,29 +10,53 @@ BAD_TS_RECV do not move it, except snapshot rows, whose time is the vendor's own
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from pipeline.book import orders as ob
 from pipeline.book import tape
 from pipeline.book.emit import (
-    BEST,
     LARGEST,
     TENTH_LEVEL,
-    WORST,
     advance,
+    begin_output,
+    end_output,
     enter_flow,
-    flush_tile,
     grid_row,
     key_at,
     reread,
     write_row,
 )
-from pipeline.book.layout import I64, Book, Scalar
-from pipeline.book.tape import Prints, Records, Rows, Run
-from pipeline.jit import inline, kernel
-from pipeline.units import F_BAD_TS_RECV, F_LAST, F_MAYBE_BAD_BOOK, F_SNAPSHOT
+from pipeline.book.idmap import foresee
+from pipeline.book.layout import I64, SCRATCH, Book, Scalar
+from pipeline.book.tape import BEST, WORST, Prints, Records, Rows, Run
+from pipeline.jit import inline, inner, kernel
+from pipeline.units import F_BAD_TS_RECV, F_LAST, F_MAYBE_BAD_BOOK, F_SNAPSHOT, F_TOB
+
+_AHEAD: Final = 16
+"""Records whose orders are looked for ahead of time, together."""
+_NEAR_TABLE: Final = 1 << 17
+"""Places of a table (1 MiB) up to which that is not worth while: it stays in the cache."""
 
 # --- events ------------------------------------------------------------------------------------
+
+
+@inner
+def _grid_before(book: Book, run: Run, rows: Rows, records: Records, i: Scalar) -> None:
+    """Write the grid row that is due before the event that starts at record ``i``."""
+    clock, j = run.cursor[tape.CLOCK], i
+    snapshot = np.int64(records.flags[i]) & F_SNAPSHOT
+    while j < records.flags.shape[0]:
+        flags = np.int64(records.flags[j])
+        if snapshot and flags & F_SNAPSHOT == 0:
+            break
+        snapshot = flags & F_SNAPSHOT
+        clock = advance(clock, records.ts_recv[j], flags)
+        if flags & F_LAST:
+            break
+        j += 1
+    grid_row(book, run, rows, clock)
 
 
 @inline
@@ -40,32 +64,22 @@ def _begin(book: Book, run: Run, rows: Rows, records: Records, i: Scalar) -> Non
     """The first record of an event: what was before it, for everything relative to it."""
     cursor = run.cursor
     if cursor[tape.MODE] == tape.GRID:
-        clock, j = cursor[tape.CLOCK], i
-        snapshot = np.int64(records.flags[i]) & F_SNAPSHOT
-        while j < records.flags.shape[0]:
-            flags = np.int64(records.flags[j])
-            if snapshot and flags & F_SNAPSHOT == 0:
-                break
-            snapshot = flags & F_SNAPSHOT
-            clock = advance(clock, records.ts_recv[j], flags)
-            if flags & F_LAST:
-                break
-            j += 1
-        grid_row(book, run, rows, clock)
+        _grid_before(book, run, rows, records, i)
     # On some venues T, F and C of one execution are events of their own: what F announced
     # holds on as long as the venue's clock stands still.
     after_fill = cursor[tape.ACTION] == ob.F or cursor[tape.ACTION] == ob.T
-    if not (after_fill and cursor[tape.TS_EVENT] == records.ts_event[i]):
+    if not (after_fill and cursor[tape.TS_EVENT] == records.ts_event[np.uint64(i)]):
         ob.next_execution(book)
         cursor[tape.AGGRESSOR] = ob.NO_SIDE
     cursor[tape.OPEN] = 1
     cursor[tape.TRADED] = 0
     cursor[tape.REBUILT] = 0
     cursor[tape.FIRST_PRINT] = cursor[tape.N_PRINTS]
-    for side in range(2):
-        cursor[tape.DIRTY + side] = 0
-        cursor[tape.TOUCH + side] = key_at(book, side, 0)
-        cursor[tape.TENTH + side] = key_at(book, side, TENTH_LEVEL - 1)
+    cursor[tape.DIRTY] = cursor[tape.DIRTY + 1] = 0
+    if cursor[tape.WITH_FLOW]:
+        for side in range(2):
+            cursor[tape.TOUCH + side] = key_at(book, side, 0)
+            cursor[tape.TENTH + side] = key_at(book, side, TENTH_LEVEL - 1)
 
 
 @inline
@@ -92,22 +106,21 @@ def _end(book: Book, run: Run, rows: Rows, prints: Prints, number: Scalar) -> No
             counters[tape.Q_LOCKED_NS] += clock - cursor[tape.END_CLOCK]
     cursor[tape.END_CLOCK] = clock
     cursor[tape.STATE] = _state(book)
-    assumed = (
-        cursor[tape.ASSUME_AFTER] >= 0
-        and clock - cursor[tape.FIRST_CLOCK] >= cursor[tape.ASSUME_AFTER]
-    )
-    if assumed:
+    after = cursor[tape.ASSUME_AFTER]
+    if after >= 0 and clock - cursor[tape.FIRST_CLOCK] >= after:
         cursor[tape.KNOWN] = 1
     valid = cursor[tape.KNOWN] & (1 - cursor[tape.BAD])
     validity_changed = valid != cursor[tape.VALID]
     cursor[tape.VALID] = valid
     if cursor[tape.MODE] == tape.FULL:
         changed = False
-        for side in range(2):
-            if cursor[tape.DIRTY + side]:
-                high, low = cursor[tape.HIGH + side], cursor[tape.LOW + side]
-                if reread(book, run.top, side, high, low):
-                    changed = True
+        bid, ask = cursor[tape.DIRTY], cursor[tape.DIRTY + 1]
+        for k in range(bid + ask):
+            # Computed, not asked for: which side it is cannot be predicted.
+            side = k + (1 - bid)
+            high, low = cursor[tape.HIGH + side], cursor[tape.LOW + side]
+            if reread(book, run, rows, side, high, low):
+                changed = True
         if changed or validity_changed or cursor[tape.TRADED] or cursor[tape.REBUILT]:
             write_row(run, rows, clock)
     elif cursor[tape.MODE] == tape.GRID:
@@ -123,10 +136,11 @@ def _end(book: Book, run: Run, rows: Rows, prints: Prints, number: Scalar) -> No
             prints.aggressor_size[k] = min(cursor[tape.SUM_SIZE + side], LARGEST)
             fills = all_fills if side == ob.NO_SIDE else cursor[tape.SUM_FILLS + 1 - side]
             prints.aggressor_fills[k] = min(fills, LARGEST)
+    if cursor[tape.TRADED] | cursor[tape.FILLED]:
         for side in range(3):
             cursor[tape.SUM_SIZE + side] = 0
-    for side in range(3):
-        cursor[tape.SUM_FILLS + side] = 0
+            cursor[tape.SUM_FILLS + side] = 0
+        cursor[tape.FILLED] = 0
     cursor[tape.OPEN] = 0
 
 
@@ -163,6 +177,7 @@ def _fill(book: Book, run: Run, records: Records, i: Scalar) -> None:
     cursor, counters = run.cursor, run.counters
     side = ob.side_code(records.side[i])
     cursor[tape.SUM_FILLS + side] += 1
+    cursor[tape.FILLED] = 1
     slot = ob.find(book, records.order_id[i])
     if slot < 0:
         counters[tape.Q_ORPHAN_FILLS] += 1
@@ -177,32 +192,50 @@ def _fill(book: Book, run: Run, records: Records, i: Scalar) -> None:
 
 
 @inline
-def _mark_key(book: Book, run: Run, side: Scalar, key: Scalar) -> None:
-    """Mark a level of a side as changed, unless it lies below the levels that are shown.
+def _mark_key(run: Run, side: Scalar, key: Scalar) -> None:
+    """Mark a level of a side as changed, unless it lies below the levels of the last row.
 
     Once a level was marked, deeper ones count too: one that opened may close again within the
     event, and what it had pushed out is shown again.
     """
     cursor = run.cursor
     clean = cursor[tape.DIRTY + side] == 0
-    if not clean or key >= key_at(book, side, (run.top.shape[1] >> 1) - 1):
+    if not clean or key >= run.top[side, 0, run.top.shape[2] - 1]:
         cursor[tape.DIRTY + side] = 1
         cursor[tape.HIGH + side] = key if clean else max(key, cursor[tape.HIGH + side])
         cursor[tape.LOW + side] = key if clean else min(key, cursor[tape.LOW + side])
 
 
 @inline
-def _mark(book: Book, run: Run, change: ob.Change) -> None:
+def _mark(run: Run, change: ob.Change) -> None:
     """Mark the levels that a change touched."""
     if change.old_side != ob.NO_SIDE:
-        _mark_key(book, run, change.old_side, ob.key_of(change.old_side, change.old_price))
+        _mark_key(run, change.old_side, ob.key_of(change.old_side, change.old_price))
     if change.new_side != ob.NO_SIDE and (
         change.new_price != change.old_price or change.new_side != change.old_side
     ):
-        _mark_key(book, run, change.new_side, ob.key_of(change.new_side, change.new_price))
+        _mark_key(run, change.new_side, ob.key_of(change.new_side, change.new_price))
 
 
-@inline
+@inner
+def _mark_all(run: Run) -> None:
+    """Mark everything as changed."""
+    cursor = run.cursor
+    for side in range(2):
+        cursor[tape.DIRTY + side] = 1
+        cursor[tape.HIGH + side] = BEST
+        cursor[tape.LOW + side] = WORST
+
+
+@inner
+def _follow_snapshot(book: Book, run: Run, flags: Scalar, ts_recv: Scalar) -> None:
+    """Where a snapshot starts, the book starts anew."""
+    if ob.starts_snapshot(book, flags, ts_recv):
+        ob.clear(book)
+        _restart(run, np.int64(tape.SNAPSHOT_START))
+
+
+@inner
 def _restart(run: Run, start: Scalar) -> None:
     """A clear or a snapshot: the contents are known from here."""
     cursor = run.cursor
@@ -212,10 +245,7 @@ def _restart(run: Run, start: Scalar) -> None:
         cursor[tape.START] = max(start, cursor[tape.START])
     cursor[tape.KNOWN] = 1
     cursor[tape.BAD] = 0
-    for side in range(2):
-        cursor[tape.DIRTY + side] = 1
-        cursor[tape.HIGH + side] = BEST
-        cursor[tape.LOW + side] = WORST
+    _mark_all(run)
 
 
 @inline
@@ -225,7 +255,7 @@ def _tally(run: Run, change: ob.Change, action: Scalar, flags: Scalar) -> None:
     if action == ob.A:
         if flags & F_SNAPSHOT == 0:
             counters[tape.Q_ADDS] += 1
-        if change.effect == ob.REPLACED:
+        if change.effect == ob.REPLACED and flags & F_TOB == 0:
             counters[tape.Q_DUPLICATE_ADDS] += 1
     elif action == ob.C:
         counters[tape.Q_CANCELS] += 1
@@ -262,9 +292,8 @@ def _record(book: Book, run: Run, records: Records, prints: Prints, i: Scalar) -
         if sequence < run.sequences[channel]:
             counters[tape.Q_SEQUENCE] += 1
         run.sequences[channel] = sequence
-    if ob.starts_snapshot(book, flags, ts_recv):
-        ob.clear(book)
-        _restart(run, np.int64(tape.SNAPSHOT_START))
+    if flags & F_SNAPSHOT or book.meta[ob.SNAPSHOT] != 0:
+        _follow_snapshot(book, run, flags, ts_recv)
     if action == ob.R:
         _restart(run, np.int64(tape.CLEAR_START))
     elif action != ob.N:
@@ -293,8 +322,10 @@ def _record(book: Book, run: Run, records: Records, prints: Prints, i: Scalar) -
         )
         _tally(run, change, action, flags)
         if cursor[tape.MODE] != tape.NO_ROWS and ob.ADDED <= change.effect <= ob.MOVED:
-            _mark(book, run, change)
-            if flags & F_SNAPSHOT == 0:
+            _mark(run, change)
+            if flags & F_TOB:
+                _mark_all(run)
+            if cursor[tape.WITH_FLOW] and flags & F_SNAPSHOT == 0:
                 enter_flow(run, change)
 
 
@@ -325,7 +356,10 @@ def process(
         ``len(records)``, or less where the book must grow first.
     """
     cursor, end = run.cursor, records.flags.shape[0]
-    i = np.int64(start)
+    i = ahead = np.int64(start)
+    far = book.table.shape[0] > _NEAR_TABLE
+    if cursor[tape.MODE] != tape.NO_ROWS:
+        begin_output(run)
     while True:
         ends = False
         if i == end:
@@ -337,13 +371,19 @@ def process(
         elif cursor[tape.OPEN] != 0 and book.meta[ob.SNAPSHOT] == 1:
             ends = records.flags[i] & F_SNAPSHOT == 0
         if not ends:
+            if far and i >= ahead:
+                ahead = i + _AHEAD
+                book.meta[SCRATCH] = foresee(
+                    book.table, book.orders, records.order_id, i, ahead, end
+                )
             if cursor[tape.OPEN] == 0:
                 _begin(book, run, rows, records, i)
-            _record(book, run, records, prints, i)
+            _record(book, run, records, prints, np.uint64(i))
             i += 1
             if records.flags[i - 1] & F_LAST == 0:
                 continue
         _end(book, run, rows, prints, numbers[cursor[tape.AT_EVENT]])
         cursor[tape.AT_EVENT] += 1
-    flush_tile(run, rows)
+    if cursor[tape.MODE] != tape.NO_ROWS:
+        end_output(run, rows)
     return i

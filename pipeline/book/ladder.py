@@ -15,6 +15,7 @@ from pipeline.book.layout import (
     COUNT,
     FREE_LEVEL,
     HEAD,
+    I64,
     MARK_1,
     MARK_2,
     N_LEVELS,
@@ -27,7 +28,7 @@ from pipeline.book.layout import (
     Book,
     Scalar,
 )
-from pipeline.jit import inline
+from pipeline.jit import inline, inner
 from pipeline.units import UNDEF_PRICE
 
 _NEAR: Final = 8
@@ -45,15 +46,24 @@ def search(book: Book, side: Scalar, key: Scalar) -> Scalar:
     """Index in the ladder of the best level whose key is not above ``key``; -1 if none is."""
     ladder = book.ladder
     high = book.meta[N_SIDE + side] - 1
-    stop = max(high - _NEAR, -1)
-    while high > stop:
-        if ladder[side, high, 0] <= key:
-            return high
-        high -= 1
+    if high >= _NEAR - 1:
+        # No branch for each level: where among the best ones cannot be predicted.
+        better = np.int64(0)
+        for back in range(_NEAR):
+            better += ladder[side, 0, np.uint64(high - back)] > key
+        if better < _NEAR:
+            return high - better
+        high -= better
+    return _bisect(ladder, side, key, high)
+
+
+@inner
+def _bisect(ladder: I64, side: Scalar, key: Scalar, high: Scalar) -> Scalar:
+    """The same among the entries up to ``high``."""
     low = np.int64(0)
     while low <= high:
         middle = (low + high) >> 1
-        if ladder[side, middle, 0] <= key:
+        if ladder[side, 0, np.uint64(middle)] <= key:
             low = middle + 1
         else:
             high = middle - 1
@@ -65,8 +75,8 @@ def find_level(book: Book, side: Scalar, price: Scalar) -> Scalar:
     """Slot in ``levels`` of the level at a price, or -1."""
     key = key_of(side, price)
     at = search(book, side, key)
-    if at >= 0 and book.ladder[side, at, 0] == key:
-        return book.ladder[side, at, 1]
+    if at >= 0 and book.ladder[side, 0, at] == key:
+        return book.ladder[side, 1, at]
     return np.int64(-1)
 
 
@@ -79,7 +89,7 @@ def n_levels(book: Book, side: Scalar) -> Scalar:
 @inline
 def level_at(book: Book, side: Scalar, depth: Scalar) -> Scalar:
     """Slot of the level ``depth`` steps from the best (0 is the touch); it must exist."""
-    return book.ladder[side, book.meta[N_SIDE + side] - 1 - depth, 1]
+    return book.ladder[side, 1, book.meta[N_SIDE + side] - 1 - depth]
 
 
 @inline
@@ -88,7 +98,7 @@ def best_price(book: Book, side: Scalar) -> Scalar:
     count = book.meta[N_SIDE + side]
     if count == 0:
         return np.int64(UNDEF_PRICE)
-    return book.ladder[side, count - 1, 0] ^ -side
+    return book.ladder[side, 0, np.uint64(count - 1)] ^ -side
 
 
 @inline
@@ -97,17 +107,24 @@ def best_size(book: Book, side: Scalar) -> Scalar:
     count = book.meta[N_SIDE + side]
     if count == 0:
         return np.int64(0)
-    return book.levels[book.ladder[side, count - 1, 1], TOTAL]
+    return book.levels[book.ladder[side, 1, count - 1], TOTAL]
 
 
 @inline
 def open_level(book: Book, side: Scalar, price: Scalar) -> Scalar:
     """Slot of the level at a price, made if it is not there."""
-    meta, ladder, levels = book.meta, book.ladder, book.levels
+    ladder = book.ladder
     key = key_of(side, price)
     at = search(book, side, key)
-    if at >= 0 and ladder[side, at, 0] == key:
-        return ladder[side, at, 1]
+    if at >= 0 and ladder[side, 0, np.uint64(at)] == key:
+        return ladder[side, 1, np.uint64(at)]
+    return _new_level(book, side, price, at + 1)
+
+
+@inner
+def _new_level(book: Book, side: Scalar, price: Scalar, at: Scalar) -> Scalar:
+    """Make a level and put it into the ladder at an index."""
+    meta, ladder, levels = book.meta, book.ladder, book.levels
     slot = meta[FREE_LEVEL]
     if slot >= 0:
         meta[FREE_LEVEL] = levels[slot, HEAD]
@@ -123,25 +140,27 @@ def open_level(book: Book, side: Scalar, price: Scalar) -> Scalar:
     levels[slot, MARK_1] = 0
     levels[slot, MARK_2] = 0
     count = meta[N_SIDE + side]
-    for i in range(count, at + 1, -1):
-        ladder[side, i, 0] = ladder[side, i - 1, 0]
-        ladder[side, i, 1] = ladder[side, i - 1, 1]
-    ladder[side, at + 1, 0] = key
-    ladder[side, at + 1, 1] = slot
+    for i in range(count, at, -1):
+        ladder[side, 0, i] = ladder[side, 0, i - 1]
+    for i in range(count, at, -1):
+        ladder[side, 1, i] = ladder[side, 1, i - 1]
+    ladder[side, 0, at] = key_of(side, price)
+    ladder[side, 1, at] = slot
     meta[N_SIDE + side] = count + 1
     meta[N_LEVELS] += 1
     return slot
 
 
-@inline
+@inner
 def close_level(book: Book, slot: Scalar) -> None:
     meta, ladder, levels = book.meta, book.ladder, book.levels
     side = levels[slot, SIDE]
     at = search(book, side, key_of(side, levels[slot, PRICE]))
     count = meta[N_SIDE + side] - 1
     for i in range(at, count):
-        ladder[side, i, 0] = ladder[side, i + 1, 0]
-        ladder[side, i, 1] = ladder[side, i + 1, 1]
+        ladder[side, 0, np.uint64(i)] = ladder[side, 0, np.uint64(i + 1)]
+    for i in range(at, count):
+        ladder[side, 1, np.uint64(i)] = ladder[side, 1, np.uint64(i + 1)]
     meta[N_SIDE + side] = count
     meta[N_LEVELS] -= 1
     levels[slot, HEAD] = meta[FREE_LEVEL]

@@ -14,15 +14,15 @@ ENTRY       ts_event of the record that gave it its place (add, or priority lost
 FILLED      execution number << 32 | size printed by F in that execution
 ==========  =====================================================================
 
-``table`` int64[power of two, 2]: order id -> order slot, open addressing, key beside value; a
-negative value is an empty place, so that every id works as a key.
+``table`` int64[power of two]: order id -> order slot; see :mod:`pipeline.book.idmap`.
 
 ``levels`` int64[capacity, 8], one cache line a price level, columns ``PRICE TOTAL COUNT HEAD
 TAIL SIDE``; two columns are free for a caller's own marks (``MARK_1``, ``MARK_2``: zero when a
 level opens).
 
-``ladder`` int64[2, capacity, 2]: by side, (key, level slot) sorted by key with the best level
-last; key = price for bids, ~price for asks, so that both sides share all code.
+``ladder`` int64[2, 2, capacity]: by side, the levels' keys and their slots in ``levels``, sorted
+by key with the best last; key = price for bids, ~price for asks, so that both sides share all
+code.
 
 ``meta`` int64[16]: counters, named below.
 """
@@ -58,6 +58,8 @@ SNAPSHOT: Final = 10
 SNAPSHOT_TS: Final = 11
 RULE: Final = 12
 """Bits of the venue's priority rule, from :mod:`pipeline.book.venues`."""
+SCRATCH: Final = 15
+"""Never read: where loads made ahead of time leave something, so that they are made."""
 META_SIZE: Final = 16
 
 BID: Final = 0
@@ -92,7 +94,7 @@ def new_book(*, orders: int = 256, levels: int = 64, rule: int = DEFAULT_RULE) -
         orders=np.zeros((capacity, 8), np.int64),
         table=empty_table(capacity),
         levels=np.zeros((level_capacity, 8), np.int64),
-        ladder=np.zeros((2, level_capacity, 2), np.int64),
+        ladder=np.zeros((2, 2, level_capacity), np.int64),
         meta=meta,
     )
 
@@ -108,8 +110,8 @@ def grow(book: Book) -> Book:
     if int(book.meta[N_LEVELS]) >= len(levels):
         levels = np.zeros((2 * len(levels), 8), np.int64)
         levels[: len(book.levels)] = book.levels
-        ladder = np.zeros((2, len(levels), 2), np.int64)
-        ladder[:, : len(book.levels)] = book.ladder
+        ladder = np.zeros((2, 2, len(levels)), np.int64)
+        ladder[:, :, : len(book.levels)] = book.ladder
     return Book(orders, table, levels, ladder, book.meta)
 
 

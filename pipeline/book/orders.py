@@ -12,8 +12,10 @@ Records of which action change what
 A adds (replacing an order of the same id), C takes away (part of the size keeps priority), M
 changes (price change or size increase loses priority; a size decrease keeps it where the
 venue's rule says so; an unknown id is an add), R clears.  T, F and N change nothing.  The first
-SNAPSHOT row starts a new book.  TOB and MBP records are no orders: ignored.  A or M without a
-side, a price or a size cannot rest: an A is ignored, an M to size 0 takes its order away.
+SNAPSHOT row starts a new book.  A or M without a side, a price or a size cannot rest: an A is
+ignored, an M to size 0 takes its order away.  An A or M flagged TOB is no order but the best
+level of a venue that shows no more: it replaces all of its side, and an undefined price empties
+it.  Records flagged MBP (whole levels among orders) are ignored.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from pipeline.book.idmap import locate
+from pipeline.book.idmap import locate, slot_at
 from pipeline.book.ladder import (
     best_price,
     best_size,
@@ -90,7 +92,7 @@ from pipeline.book.queues import (
     resize,
     unfilled_ahead,
 )
-from pipeline.jit import inline
+from pipeline.jit import inline, inner
 from pipeline.units import F_LAST, F_MBP, F_SNAPSHOT, F_TOB, UNDEF_PRICE
 
 __all__ = [  # the whole book from one import
@@ -107,6 +109,9 @@ __all__ = [  # the whole book from one import
 
 A, C, F, M, N, R, T = (ord(letter) for letter in "ACFMNRT")
 """Action bytes of the records."""
+
+TOB_ORDER: Final = -2
+"""Order id (its bits) of a bid level from a TOB record; one less for an ask level."""
 
 # Effects: what a record did to the book
 NOTHING: Final = 0
@@ -180,6 +185,36 @@ def _change(effect: Scalar, slot: Scalar) -> Change:
     return Change(np.int64(effect), slot, none, zero, zero, zero, none, zero, zero, zero)
 
 
+@inner
+def _top_of_book(book: Book, side: Scalar, price: Scalar, size: Scalar, entry: Scalar) -> Change:
+    """A record flagged TOB: all that is known of its side is now this one level.
+
+    An undefined price, or no size, empties the side.  The level is an order of its own, with an
+    id that no venue gives.  What it replaces counts as one change at the best price.
+    """
+    none, zero = np.int64(NO_SIDE), np.int64(0)
+    old_price, old_size, old_priority = best_price(book, side), zero, zero
+    while n_levels(book, side) > 0:
+        slot = first_order(book, level_at(book, side, zero))
+        old_size += book.orders[slot, SIZE]
+        old_priority = book.orders[slot, PRIORITY]
+        remove(book, slot)
+    old_side = side if old_size > 0 else none
+    if old_size == 0:
+        old_price = zero
+    if price == UNDEF_PRICE or size <= 0:
+        effect = np.int64(CANCELLED if old_size > 0 else NOTHING)
+        return Change(
+            effect, np.int64(-1), old_side, old_price, old_size, old_priority,
+            none, zero, zero, zero,
+        )  # fmt: skip
+    slot = add(book, side, price, size, TOB_ORDER - side, entry)
+    effect = np.int64(REPLACED if old_size > 0 else ADDED)
+    return Change(
+        effect, slot, old_side, old_price, old_size, old_priority, side, price, size, zero
+    )
+
+
 @inline
 def apply(
     book: Book,
@@ -204,9 +239,11 @@ def apply(
         clear(book)
         return _change(CLEARED, nowhere)
     if flags & (F_TOB | F_MBP) or action not in (A, C, M):
+        if flags & F_MBP == 0 and action in (A, M) and side != NO_SIDE:
+            return _top_of_book(book, side, price, size, entry)
         return _change(IGNORED, nowhere)
-    place = locate(book.table, order_id)
-    slot = book.table[place, 1]
+    place = locate(book.table, book.orders, order_id)
+    slot = slot_at(book.table, place)
     if slot < 0:
         if action == C:
             return _change(ORPHAN_CANCEL, nowhere)
@@ -216,11 +253,12 @@ def apply(
         none, zero = np.int64(NO_SIDE), np.int64(0)
         effect = np.int64(ADDED if action == A else ADDED_BY_MODIFY)
         return Change(effect, slot, none, zero, zero, zero, side, price, size, zero)
-    level = book.orders[slot, LEVEL]
+    at = np.uint64(slot)
+    level = np.uint64(book.orders[at, LEVEL])
     old_side = book.levels[level, SIDE]
     old_price = book.levels[level, PRICE]
-    old_size = book.orders[slot, SIZE]
-    old_priority = book.orders[slot, PRIORITY]
+    old_size = book.orders[at, SIZE]
+    old_priority = book.orders[at, PRIORITY]
     filled = min(printed(book, slot), old_size)
     if action == M and side == NO_SIDE:
         side = old_side

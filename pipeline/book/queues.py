@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from pipeline.book.idmap import erase, locate
+from pipeline.book.idmap import EMPTY, enter, erase, locate, slot_at
 from pipeline.book.ladder import close_level, open_level
 from pipeline.book.layout import (
     ASK,
@@ -37,7 +37,7 @@ from pipeline.book.layout import (
     Book,
     Scalar,
 )
-from pipeline.jit import inline
+from pipeline.jit import inline, inner
 
 _LOW: Final = 0xFFFFFFFF
 
@@ -45,7 +45,7 @@ _LOW: Final = 0xFFFFFFFF
 @inline
 def find(book: Book, order_id: Scalar) -> Scalar:
     """Slot of the resting order of that id, or -1."""
-    return book.table[locate(book.table, order_id), 1]
+    return slot_at(book.table, locate(book.table, book.orders, order_id))
 
 
 @inline
@@ -109,45 +109,48 @@ def _join(
     """Put an order at the tail of the queue at a price."""
     orders, levels, meta = book.orders, book.levels, book.meta
     level = open_level(book, side, price)
-    tail = levels[level, TAIL]
+    at, of = np.uint64(slot), np.uint64(level)
+    tail = levels[of, TAIL]
     priority = meta[LAST_PRIORITY] + 1
     meta[LAST_PRIORITY] = priority
-    orders[slot, SIZE] = size
-    orders[slot, LEVEL] = level
-    orders[slot, PREV] = tail
-    orders[slot, NEXT] = -1
-    orders[slot, PRIORITY] = priority
-    orders[slot, ENTRY] = entry
-    orders[slot, FILLED] = 0
+    orders[at, SIZE] = size
+    orders[at, LEVEL] = level
+    orders[at, PREV] = tail
+    orders[at, NEXT] = -1
+    orders[at, PRIORITY] = priority
+    orders[at, ENTRY] = entry
+    orders[at, FILLED] = 0
     if tail >= 0:
-        orders[tail, NEXT] = slot
+        orders[np.uint64(tail), NEXT] = slot
     else:
-        levels[level, HEAD] = slot
-    levels[level, TAIL] = slot
-    levels[level, TOTAL] += size
-    levels[level, COUNT] += 1
+        levels[of, HEAD] = slot
+    levels[of, TAIL] = slot
+    levels[of, TOTAL] += size
+    levels[of, COUNT] += 1
 
 
 @inline
 def _leave(book: Book, slot: Scalar) -> None:
     """Take an order out of its queue; an emptied level goes."""
     orders, levels = book.orders, book.levels
-    level = orders[slot, LEVEL]
-    count = levels[level, COUNT] - 1
+    at = np.uint64(slot)
+    level = orders[at, LEVEL]
+    of = np.uint64(level)
+    count = levels[of, COUNT] - 1
     if count == 0:
         close_level(book, level)
         return
-    before, after = orders[slot, PREV], orders[slot, NEXT]
+    before, after = orders[at, PREV], orders[at, NEXT]
     if before >= 0:
-        orders[before, NEXT] = after
+        orders[np.uint64(before), NEXT] = after
     else:
-        levels[level, HEAD] = after
+        levels[of, HEAD] = after
     if after >= 0:
-        orders[after, PREV] = before
+        orders[np.uint64(after), PREV] = before
     else:
-        levels[level, TAIL] = before
-    levels[level, COUNT] = count
-    levels[level, TOTAL] -= orders[slot, SIZE]
+        levels[of, TAIL] = before
+    levels[of, COUNT] = count
+    levels[of, TOTAL] -= orders[at, SIZE]
 
 
 @inline
@@ -164,14 +167,13 @@ def add_at(
     orders, meta = book.orders, book.meta
     slot = meta[FREE_ORDER]
     if slot >= 0:
-        meta[FREE_ORDER] = orders[slot, NEXT]
+        meta[FREE_ORDER] = orders[np.uint64(slot), NEXT]
     else:
         slot = meta[USED_ORDERS]
         meta[USED_ORDERS] = slot + 1
     meta[N_ORDERS] += 1
-    book.table[place, 0] = order_id
-    book.table[place, 1] = slot
-    orders[slot, ORDER_ID] = order_id
+    enter(book.table, place, order_id, slot)
+    orders[np.uint64(slot), ORDER_ID] = order_id
     _join(book, slot, side, price, size, entry)
     return slot
 
@@ -179,10 +181,10 @@ def add_at(
 @inline
 def remove_at(book: Book, place: Scalar) -> None:
     """:func:`remove` where the id's place in the table is known."""
-    slot = book.table[place, 1]
+    slot = slot_at(book.table, place)
     _leave(book, slot)
     erase(book.table, place)
-    book.orders[slot, NEXT] = book.meta[FREE_ORDER]
+    book.orders[np.uint64(slot), NEXT] = book.meta[FREE_ORDER]
     book.meta[FREE_ORDER] = slot
     book.meta[N_ORDERS] -= 1
 
@@ -195,20 +197,23 @@ def add(
 
     The id must not rest already, :func:`room` must hold, size must be positive.
     """
-    return add_at(book, locate(book.table, order_id), side, price, size, order_id, entry)
+    return add_at(
+        book, locate(book.table, book.orders, order_id), side, price, size, order_id, entry
+    )
 
 
 @inline
 def remove(book: Book, slot: Scalar) -> None:
     """Take a resting order away."""
-    remove_at(book, locate(book.table, book.orders[slot, ORDER_ID]))
+    remove_at(book, locate(book.table, book.orders, book.orders[slot, ORDER_ID]))
 
 
 @inline
 def resize(book: Book, slot: Scalar, size: Scalar) -> None:
     """Give a resting order another positive size; it keeps its place."""
-    book.levels[book.orders[slot, LEVEL], TOTAL] += size - book.orders[slot, SIZE]
-    book.orders[slot, SIZE] = size
+    at = np.uint64(slot)
+    book.levels[np.uint64(book.orders[at, LEVEL]), TOTAL] += size - book.orders[at, SIZE]
+    book.orders[at, SIZE] = size
 
 
 @inline
@@ -220,21 +225,21 @@ def move(
     _join(book, slot, side, price, size, entry)
 
 
-@inline
+@inner
 def clear(book: Book) -> None:
     """Take all orders away.  Priority numbers go on rising."""
     meta, table = book.meta, book.table
-    if meta[N_ORDERS] * 4 < table.shape[0]:
+    if meta[N_ORDERS] * 16 < table.shape[0]:
         # Erase one by one: clears of a nearly empty book must not cost the table's size.
         for side in range(2):
             for i in range(meta[N_SIDE + side]):
-                slot = book.levels[book.ladder[side, i, 1], HEAD]
+                slot = book.levels[book.ladder[side, 1, i], HEAD]
                 while slot >= 0:
-                    erase(table, locate(table, book.orders[slot, ORDER_ID]))
+                    erase(table, locate(table, book.orders, book.orders[slot, ORDER_ID]))
                     slot = book.orders[slot, NEXT]
     else:
         for i in range(table.shape[0]):
-            table[i, 1] = -1
+            table[i] = EMPTY
     meta[N_SIDE + BID] = 0
     meta[N_SIDE + ASK] = 0
     meta[N_ORDERS] = 0
@@ -257,7 +262,7 @@ def next_execution(book: Book) -> None:
 @inline
 def printed(book: Book, slot: Scalar) -> Scalar:
     """Size that F records of this execution printed for a resting order."""
-    word = book.orders[slot, FILLED]
+    word = book.orders[np.uint64(slot), FILLED]
     if word >> 32 != book.meta[EXECUTION]:
         return np.int64(0)
     return word & _LOW
@@ -267,7 +272,7 @@ def printed(book: Book, slot: Scalar) -> Scalar:
 def note_fill(book: Book, slot: Scalar, size: Scalar) -> None:
     """An F printed ``size`` of a resting order; the book itself does not change."""
     total = min(printed(book, slot) + size, _LOW)
-    book.orders[slot, FILLED] = (book.meta[EXECUTION] << 32) | total
+    book.orders[np.uint64(slot), FILLED] = (book.meta[EXECUTION] << 32) | total
 
 
 @inline

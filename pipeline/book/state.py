@@ -21,7 +21,7 @@ from pipeline import tables
 from pipeline.book import orders as ob
 from pipeline.book import tape
 from pipeline.book.columns import column_of, letters_of
-from pipeline.book.emit import reread_all
+from pipeline.book.emit import see_top
 from pipeline.book.engine import BookEngine, BookOptions, OneBook, run_kernel
 from pipeline.book.idmap import rehash
 from pipeline.book.layout import Book, new_book
@@ -251,11 +251,13 @@ def _one_book(item: dict[str, Any], orders: pa.Table, options: BookOptions, rule
     for channel, sequence in item["sequences"].items():
         run.sequences[int(channel)] = sequence
     # The last row showed the top as it is: rows are written whenever it changes.
-    reread_all(book, run.top)
+    see_top(book, run)
     one = OneBook(*key, book, run, last_seen=item.get("last_seen", -1))
     for column, number in item["flow"].items():
         one.flow[int(column)] = number
-        run.flow_used[int(column) // 2] = 1
+    counts = np.flatnonzero(one.flow[::2]) * 2
+    run.flowed[0] = len(counts)
+    run.flowed[1 : 1 + len(counts)] = counts
     if item["pending"]:
         kinds = [column.dtype for column in no_records()]
         columns = zip(*item["pending"], strict=True)

@@ -22,6 +22,10 @@ NO_TIME: Final = -(2**63)
 """A clock that has not started."""
 NULL: Final = UNDEF_PRICE
 """Null of Int64 columns inside kernels: prices and ``ts_event``."""
+WORST: Final = -(2**63)
+"""A ladder key no price is below."""
+BEST: Final = 2**63 - 1
+"""One that no price is above."""
 
 FULL: Final = 0
 """A row where the top levels changed or a trade printed; ``touch`` is this with depth 1."""
@@ -31,8 +35,8 @@ NO_ROWS: Final = 2
 ZONE_FLOWS: Final = 12
 """Flow columns of a side and zone: six kinds, count and size each."""
 FLOW_COLUMNS: Final = 72
-TILE: Final = 32
-"""Rows that become columns together; all of them fit the nearest cache."""
+STRIP: Final = 8
+"""Rows of a level that are written together."""
 K_ADD, K_CANCEL, K_KEEP, K_LOSE, K_JOIN, K_FILL = range(6)
 """Flow kinds, in the order of ``tables.FLOW_KINDS``."""
 
@@ -43,7 +47,7 @@ EMPTY_START, CLEAR_START, SNAPSHOT_START, CARRIED_START, UNKNOWN_START = range(5
 
 CURSOR: Final = (
     # settings
-    "mode", "grid_step", "assume_after",
+    "mode", "grid_step", "assume_after", "flow",
     # what is known about the contents
     "known", "bad", "start", "valid", "state",
     # clocks: running maximum of ts_recv, first of the book, of the last event end (day only)
@@ -51,12 +55,12 @@ CURSOR: Final = (
     # the last record and the last event
     "ts_event", "sequence", "action", "number", "aggressor",
     # the event under way
-    "open", "traded", "rebuilt", "first_print", "dirty_bid", "dirty_ask",
+    "open", "traded", "filled", "rebuilt", "first_print", "dirty_bid", "dirty_ask",
     "high_bid", "high_ask", "low_bid", "low_ask",
     "touch_bid", "touch_ask", "tenth_bid", "tenth_ask",
     "size_bid", "size_ask", "size_none", "fills_bid", "fills_ask", "fills_none",
     # places in the output, and in the numbers of this call's events
-    "rows", "prints", "event", "tile_row",
+    "rows", "prints", "event",
     # the grid: next time of a row, events since the last
     "grid_next", "grid_events",
     # true once anything but R and N has been seen (a snapshot after a clear is the start)
@@ -65,15 +69,15 @@ CURSOR: Final = (
 """Names of ``Run.cursor``; all int64."""
 
 (
-    MODE, GRID_STEP, ASSUME_AFTER,
+    MODE, GRID_STEP, ASSUME_AFTER, WITH_FLOW,
     KNOWN, BAD, START, VALID, STATE,
     CLOCK, FIRST_CLOCK, END_CLOCK,
     TS_EVENT, SEQUENCE, ACTION, NUMBER, AGGRESSOR,
-    OPEN, TRADED, REBUILT, FIRST_PRINT, DIRTY, _DIRTY_ASK,
+    OPEN, TRADED, FILLED, REBUILT, FIRST_PRINT, DIRTY, _DIRTY_ASK,
     HIGH, _HIGH_ASK, LOW, _LOW_ASK,
     TOUCH, _TOUCH_ASK, TENTH, _TENTH_ASK,
     SUM_SIZE, _SUM_ASK, _SUM_NONE, SUM_FILLS, _FILLS_ASK, _FILLS_NONE,
-    N_ROWS, N_PRINTS, AT_EVENT, TILE_ROW,
+    N_ROWS, N_PRINTS, AT_EVENT,
     GRID_NEXT, GRID_EVENTS,
     BEGUN,
 ) = range(len(CURSOR))  # fmt: skip
@@ -117,30 +121,30 @@ class Records(NamedTuple):
 class Run(NamedTuple):
     """What goes on from call to call, besides the book.
 
-    ``top`` int64[3, 2 * depth] holds price, size and count of the levels as the last row showed
-    them, at [.., 2 * level + side]; ``sequences`` int64[256] the last sequence of each channel,
-    -1 none.
+    ``top`` int64[2, 3, depth]: by side, ladder key, size and count of the levels as the last row
+    showed them; the key is :data:`WORST` where there is no level.  ``since`` int64[2, depth]:
+    the first row of the output under way that shows a level as it stands in ``top`` and that is
+    not in the columns yet.  From row to row most levels stay as they are, so a column is filled
+    only where its value changes, all rows of the old value at once.
 
-    The ``tile_*`` arrays are the last few rows, row by row: writing each value of a row to a
-    column of its own touches a page and a cache line a value, so rows become columns a tile at
-    a time.  ``tile_flow`` at row ``cursor[TILE_ROW]`` is the flow since the last row.
-    ``flow_used`` uint8[36]: which pairs of flow columns are not all zero in the tile.
+    ``flow`` uint32[72] is the flow since the last row; ``flowed`` int64[37] lists the columns of
+    counts that are not zero, their number first.  ``sequences`` int64[256] holds the last
+    sequence of each channel, -1 none.
     """
 
     cursor: I64
     counters: I64
     top: I64
+    since: I64
+    flow: U32
+    flowed: I64
     sequences: I64
-    tile_price: I64
-    tile_size: U32
-    tile_orders: U32
-    tile_flow: U32
-    flow_used: U8
 
 
 class Rows(NamedTuple):
     """Columns of `book` and `flow`.  Levels are [2 * level + side, row], flow is
-    [(side * 3 + zone) * 12 + kind * 2 + (0 count, 1 size), row], and starts as zeros.
+    [(side * 3 + zone) * 12 + kind * 2 + (0 count, 1 size), row], and starts as zeros.  There are
+    :data:`STRIP` rows more than can be due: levels are written in strips.
     """
 
     event: I64
@@ -173,29 +177,30 @@ class Prints(NamedTuple):
     record: I64
 
 
-def new_run(*, depth: int, mode: int, grid_step: int = 0, assume_after: int = -1) -> Run:
+def new_run(
+    *, depth: int, mode: int, grid_step: int = 0, assume_after: int = -1, flow: bool = True
+) -> Run:
     """The running state of a book nothing is known about yet."""
     cursor = np.zeros(len(CURSOR), np.int64)
     cursor[MODE] = mode
     cursor[GRID_STEP] = grid_step
     cursor[ASSUME_AFTER] = assume_after
+    cursor[WITH_FLOW] = flow and mode != NO_ROWS
     cursor[START] = UNKNOWN_START
     cursor[CLOCK] = cursor[FIRST_CLOCK] = cursor[END_CLOCK] = NO_TIME
     cursor[TS_EVENT] = NULL
     cursor[AGGRESSOR] = 2
     cursor[STATE] = ONE_SIDED
-    top = np.zeros((3, 2 * depth), np.int64)
-    top[0] = NULL
+    top = np.zeros((2, 3, depth), np.int64)
+    top[:, 0] = WORST
     return Run(
         cursor=cursor,
         counters=np.zeros(len(COUNTERS), np.int64),
         top=top,
+        since=np.zeros((2, depth), np.int64),
+        flow=np.zeros(FLOW_COLUMNS, np.uint32),
+        flowed=np.zeros(1 + FLOW_COLUMNS // 2, np.int64),
         sequences=np.full(256, -1, np.int64),
-        tile_price=np.zeros((TILE, 2 * depth), np.int64),
-        tile_size=np.zeros((TILE, 2 * depth), np.uint32),
-        tile_orders=np.zeros((TILE, 2 * depth), np.uint32),
-        tile_flow=np.zeros((TILE, FLOW_COLUMNS), np.uint32),
-        flow_used=np.zeros(FLOW_COLUMNS // 2, np.uint8),
     )
 
 
@@ -205,9 +210,9 @@ def _stride(rows: int, item: int) -> int:
     return lines * 64 // item
 
 
-def new_rows(depth: int, rows: int) -> Rows:
-    """Room for so many rows."""
-    wide, narrow = _stride(rows, 8), _stride(rows, 4)
+def new_rows(depth: int, rows: int, *, flow: bool = True) -> Rows:
+    """Room for so many rows, and for those that are written but not due yet."""
+    wide, narrow = _stride(rows + STRIP, 8), _stride(rows + STRIP, 4)
     return Rows(
         event=np.empty(wide, np.int64),
         ts_recv=np.empty(wide, np.int64),
@@ -218,7 +223,7 @@ def new_rows(depth: int, rows: int) -> Rows:
         price=np.empty((2 * depth, wide), np.int64),
         size=np.empty((2 * depth, narrow), np.uint32),
         orders=np.empty((2 * depth, narrow), np.uint32),
-        flow=np.zeros((FLOW_COLUMNS, narrow), np.uint32),
+        flow=np.zeros((FLOW_COLUMNS, narrow if flow else 0), np.uint32),
     )
 
 

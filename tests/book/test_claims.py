@@ -138,11 +138,28 @@ def test_clear_takes_everything_away_and_is_no_flow() -> None:
     assert flow(ran) == {}
 
 
-@pytest.mark.parametrize("flag", [TOB, MBP])
-def test_records_that_are_no_orders_are_ignored(flag: int) -> None:
-    ran = start()("A", "B", 101, 5, 9, flags=flag)("C", "B", 100, 5, 1, flags=flag).run()
+def test_whole_levels_among_orders_are_ignored() -> None:
+    ran = start()("A", "B", 101, 5, 9, flags=MBP)("C", "B", 100, 5, 1, flags=MBP).run()
     assert queue(ran) == [(1, 5), (2, 5), (3, 5)]
     assert ran.engine.quality()["ignored"] == 2
+
+
+def test_a_top_of_book_record_is_all_there_is_of_its_side() -> None:
+    ran = start()("A", "B", 101, 5, 0, flags=TOB)("A", "B", 99, 7, 0, flags=TOB).run()
+    rows = plain(ran.book)
+    assert [(row["bid_px_00"], row["bid_sz_00"], row["bid_ct_00"]) for row in rows[-2:]] == [
+        (101, 5, 1),
+        (99, 7, 1),
+    ]
+    assert rows[-1]["bid_px_01"] is None
+    quality = ran.engine.quality()
+    assert (quality["ignored"], quality["duplicate_adds"]) == (0, 0)
+
+
+@pytest.mark.parametrize("fields", [(UNDEF, 5), (101, 0)], ids=["price", "size"])
+def test_a_top_of_book_record_without_a_level_empties_its_side(fields: tuple[int, int]) -> None:
+    ran = start()("A", "B", *fields, 0, flags=TOB).run()
+    assert (plain(ran.book)[-1]["bid_px_00"], queue(ran)) == (None, [])
 
 
 @pytest.mark.parametrize(

@@ -188,6 +188,9 @@ class ReferenceBook:
         if rec.action not in "ACM":
             counts["ignored"] += rec.action != "N"
             return
+        if rec.flags & TOB and not rec.flags & MBP and rec.action in "AM" and rec.side != "N":
+            self.replace_side(rec)
+            return
         if rec.flags & (TOB | MBP):
             counts["ignored"] += 1
             return
@@ -201,6 +204,19 @@ class ReferenceBook:
             self.modify(order, rec)
         else:
             self.add(order, rec)
+
+    def replace_side(self, rec: Rec) -> None:
+        """A top-of-book record: one level, or none, is all there is of its side."""
+        old = [order for order in self.orders.values() if order.side == rec.side]
+        if old:
+            best = self.levels(rec.side)[0]
+            for order in old:
+                self.leave(order)
+            self.count(rec.side, best, "cancel", sum(order.size for order in old))
+        if rec.price != UNDEF and rec.size > 0:
+            order_id = 2**64 - 2 - (rec.side == "A")
+            self.join(Order(order_id, rec.side, rec.price, rec.size, rec.ts_event))
+            self.count(rec.side, rec.price, "add", rec.size)
 
     def add(self, order: Order | None, rec: Rec) -> None:
         if rec.side == "N" or rec.price == UNDEF or rec.size == 0:
