@@ -19,7 +19,7 @@ from pipeline.catalog import LakeCatalog
 from pipeline.config import Settings
 from pipeline.errors import RequestError
 from pipeline.runner import RunOptions, StageSummary, run_stage
-from pipeline.stage import Catalog, Inputs, Outputs, Partition, Selection, Task
+from pipeline.stage import Catalog, Inputs, Outputs, Partition, Selection, TableRef, Task
 from tests.book.support import Market, plain, run_engine, wild
 from tests.reference.book import LAST, SNAPSHOT, UNDEF, Rec, reference_day
 
@@ -203,6 +203,71 @@ def test_a_day_selected_alone_brings_the_days_it_is_carried_from(tmp_path: Path)
     last = dt.date(2024, 1, 4)
     run(tmp_path / "one", days, selection=Selection(start=last, end=last))
     assert digest(tmp_path / "one") == digest(tmp_path / "all")
+
+
+def test_a_late_earlier_day_makes_the_days_that_hang_on_it_again(tmp_path: Path) -> None:
+    """Found later, it gives an unknown start its state; the result is as if all had been there."""
+    records = [r for r in Market(random.Random(6)).run(400) if not r.flags & SNAPSHOT]
+    clear = records[0]._replace(action="R", side="N", price=UNDEF, size=0, flags=LAST)
+    days = dict(split([clear, *records], [100, 200]))
+    later = {key: rows for key, rows in days.items() if key[0] != "2024-01-02"}
+    run(tmp_path / "late", later)
+    starts = [table(tmp_path / "late", "quality", date)["start"][0].as_py() for date, _ in later]
+    assert starts == ["unknown", "unknown"]
+    assert not any(table(tmp_path / "late", "book", "2024-01-04")["valid"].to_pylist())
+
+    summary = run(tmp_path / "late", days)
+
+    assert summary.done == 6
+    run(tmp_path / "once", days)
+    assert digest(tmp_path / "late") == digest(tmp_path / "once")
+    assert table(tmp_path / "late", "quality", "2024-01-04")["start"][0].as_py() == "carried"
+    assert all(table(tmp_path / "late", "book", "2024-01-04")["valid"].to_pylist())
+
+
+def test_an_unknown_start_is_valid_from_the_first_clear_or_snapshot_on(tmp_path: Path) -> None:
+    records = [r for r in Market(random.Random(6)).run(300) if not r.flags & SNAPSHOT]
+    clear = records[150]._replace(action="R", side="N", price=UNDEF, size=0, flags=LAST)
+    records = [*records[:150], clear, *records[150:]]
+    run(tmp_path, split(records, [250]))
+    rows = plain(table(tmp_path, "book"))
+    since = next(i for i, row in enumerate(rows) if row["valid"])
+    assert rows[since]["ts_recv"] == clear.ts_recv
+    assert since > 0
+    assert all(row["valid"] for row in rows[since:])
+    assert table(tmp_path, "quality")["start"][0].as_py() == "unknown"
+    # The next day starts from a state that is known by then.
+    assert table(tmp_path, "quality", "2024-01-03")["start"][0].as_py() == "carried"
+    assert all(table(tmp_path, "book", "2024-01-03")["valid"].to_pylist())
+
+
+def test_days_that_open_with_a_snapshot_or_a_clear_wait_for_none(tmp_path: Path) -> None:
+    """Chains break there, so that their segments run in parallel."""
+    flow = [r for r in Market(random.Random(6)).run(100) if not r.flags & SNAPSHOT][:50]
+    clear = flow[0]._replace(action="R", side="N", price=UNDEF, size=0, flags=LAST)
+    snapshot = flow[0]._replace(flags=SNAPSHOT | LAST, action="A", side="B", price=1, size=1)
+    opens = [[clear], [], [snapshot], [], [clear], []]
+    days = dict(split([r for first in opens for r in [*first, *flow]], [51, 101, 152, 202, 253]))
+    run(tmp_path, days)
+
+    tasks = BOOK.plan(LakeCatalog(tmp_path), Settings(), Selection())
+
+    books = [task for task in tasks if task.partition.get("check") is None]
+    waits = {task.partition["date"]: states(task) for task in books}
+    assert waits == {
+        "2024-01-02": [],
+        "2024-01-03": ["2024-01-02"],
+        "2024-01-04": [],
+        "2024-01-05": ["2024-01-04"],
+        "2024-01-06": [],
+        "2024-01-07": ["2024-01-06"],
+    }
+
+
+def states(task: Task) -> list[str]:
+    """Days whose closing state a task reads."""
+    refs = [ref for ref in task.inputs if isinstance(ref, TableRef)]
+    return [ref.partition["date"] for ref in refs if ref.table == "book_state"]
 
 
 def test_a_long_gap_carries_nothing(tmp_path: Path) -> None:
