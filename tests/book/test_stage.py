@@ -207,7 +207,7 @@ def test_a_day_selected_alone_brings_the_days_it_is_carried_from(tmp_path: Path)
 
 def test_a_late_earlier_day_makes_the_days_that_hang_on_it_again(tmp_path: Path) -> None:
     """Found later, it gives an unknown start its state; the result is as if all had been there."""
-    records = [r for r in Market(random.Random(6)).run(400) if not r.flags & SNAPSHOT]
+    records = [r for r in Market(random.Random(6)).run(600) if not r.flags & SNAPSHOT][:300]
     clear = records[0]._replace(action="R", side="N", price=UNDEF, size=0, flags=LAST)
     days = dict(split([clear, *records], [100, 200]))
     later = {key: rows for key, rows in days.items() if key[0] != "2024-01-02"}
@@ -226,7 +226,7 @@ def test_a_late_earlier_day_makes_the_days_that_hang_on_it_again(tmp_path: Path)
 
 
 def test_an_unknown_start_is_valid_from_the_first_clear_or_snapshot_on(tmp_path: Path) -> None:
-    records = [r for r in Market(random.Random(6)).run(300) if not r.flags & SNAPSHOT]
+    records = [r for r in Market(random.Random(6)).run(600) if not r.flags & SNAPSHOT][:300]
     clear = records[150]._replace(action="R", side="N", price=UNDEF, size=0, flags=LAST)
     records = [*records[:150], clear, *records[150:]]
     run(tmp_path, split(records, [250]))
@@ -243,7 +243,7 @@ def test_an_unknown_start_is_valid_from_the_first_clear_or_snapshot_on(tmp_path:
 
 def test_days_that_open_with_a_snapshot_or_a_clear_wait_for_none(tmp_path: Path) -> None:
     """Chains break there, so that their segments run in parallel."""
-    flow = [r for r in Market(random.Random(6)).run(100) if not r.flags & SNAPSHOT][:50]
+    flow = [r for r in Market(random.Random(6)).run(300) if not r.flags & SNAPSHOT][:50]
     clear = flow[0]._replace(action="R", side="N", price=UNDEF, size=0, flags=LAST)
     snapshot = flow[0]._replace(flags=SNAPSHOT | LAST, action="A", side="B", price=1, size=1)
     opens = [[clear], [], [snapshot], [], [clear], []]
