@@ -11,6 +11,7 @@ import typer
 
 from pipeline.cli.common import Invocation
 from pipeline.errors import OK, RequestError
+from pipeline.stage import Stored
 
 
 def text_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -79,6 +80,9 @@ def status(call: Invocation) -> int:
             )
         )
         incomplete += [s for s in stored if s.notes.get("complete") is False]
+    conditions = _conditions(
+        item for item in catalog.partitions("mbo") if call.selection.admits(item.partition)
+    )
     changed = raw_changes(catalog, call.selection)
     lost = [(f"{c.stage} {c.partition}", why) for c, why in orphans(catalog)]
     stray = [str(path.relative_to(catalog.root)) for path in strays(catalog)]
@@ -89,6 +93,7 @@ def status(call: Invocation) -> int:
                 "lake": str(call.root),
                 "tables": [dict(zip(header, row, strict=True)) for row in rows],
                 "incomplete": [f"{s.table} {s.partition}" for s in incomplete],
+                "conditions": conditions,
                 "gates": gates.active,
                 "refused": [item.as_json() for item in refused],
                 "raw_changes": [{"file": name, "change": what} for name, what in changed],
@@ -103,6 +108,8 @@ def status(call: Invocation) -> int:
         "incomplete sessions (a neighbouring day is missing)",
         [f"{s.table} {s.partition}" for s in incomplete],
     )
+    for condition, days in conditions.items():
+        _some(f"days the vendor calls {condition} (quality.refuse_conditions)", days)
     _some(
         "days refused by [quality]: their sessions are left out by features and backtest",
         [str(item) for item in refused],
@@ -115,6 +122,16 @@ def status(call: Invocation) -> int:
     _some("orphans (`mbo gc` removes them)", [f"{name}: {why}" for name, why in lost])
     _some("files no record owns (`mbo gc` removes them)", stray)
     return OK
+
+
+def _conditions(items: Iterable[Stored]) -> dict[str, list[str]]:
+    """The vendor's word on days, where it is not `available` -> those days by dataset."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for item in items:
+        condition = item.notes.get("condition")
+        if condition not in (None, "available"):
+            found[condition].add(f"{item.partition['dataset']} {item.partition['date']}")
+    return {condition: sorted(days) for condition, days in sorted(found.items())}
 
 
 def _some(title: str, lines: Sequence[str], most: int = 5) -> None:
