@@ -45,9 +45,9 @@ class RawSettings:
 @dataclass(frozen=True)
 class LakeSettings:
     path: str = "data/lake"
-    layout: str = "auto"
+    layout: str = ranged("auto", choices=("auto", "symbols", "packed"))
     """Files of a day's symbols: ``symbols`` a folder each, ``packed`` one for all, ``auto``."""
-    packed_above: int = 500
+    packed_above: int = ranged(500, low=0)
     """Symbols a day above which ``auto`` packs."""
 
 

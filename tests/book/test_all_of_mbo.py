@@ -15,7 +15,7 @@ from pipeline.book.layout import DEFAULT_RULE
 from tests.book.support import MIDNIGHT, Ran, chunk_of, plain, run_engine, structs
 from tests.e2e.running import mbo
 from tests.ingest import making
-from tests.reference.book import LAST, MAYBE_BAD, SNAPSHOT, UNDEF, Rec, reference_day
+from tests.reference.book import LAST, MAYBE_BAD, SNAPSHOT, TOB, UNDEF, Rec, reference_day
 
 DATE = 20250501
 SHIFT = making.T0 - MIDNIGHT
@@ -108,6 +108,15 @@ PRICES = records(
     ("A", "A", -1, 1, 6, 0),
     ("C", "A", -1, 1, 6, LAST),
 )
+TOP_OF_BOOK = records(
+    CLEAR,
+    ("A", "B", 100 * PENNY, 5, 0, LAST | TOB),
+    ("A", "A", 102 * PENNY, 6, 0, LAST | TOB),
+    ("A", "B", 99 * PENNY, 7, 0, LAST | TOB),
+    ("T", "B", 102 * PENNY, 6, 0, 0),
+    ("A", "A", UNDEF, 0, 0, LAST | TOB),
+    ("M", "A", 104 * PENNY, 1, 0, LAST | TOB),
+)
 
 
 def one_event(count: int) -> list[Rec]:
@@ -134,6 +143,7 @@ CASES: dict[str, tuple[str, list[Rec]]] = {
     "FIRSTC": ("GLBX.MDP3", CANCEL_FIRST),
     "NEWID": ("GLBX.MDP3", NEW_ID),
     "PRICES": ("GLBX.MDP3", PRICES),
+    "TOP": ("DBEQ.BASIC", TOP_OF_BOOK),
     "MANY": ("GLBX.MDP3", one_event(100_000)),
 }
 
@@ -241,6 +251,25 @@ def test_any_price_is_a_price(lake: Lake) -> None:
     assert (rows[-1]["ask_px_00"], rows[-1]["ask_px_01"]) == (12_345_700_001, STUB_ASK)
     row = lake.instrument("PRICES")
     assert (row["tick_size"], row["tick_size_origin"]) == (1, "inferred")
+
+
+def test_a_record_flagged_tob_is_all_there_is_of_its_side(lake: Lake) -> None:
+    """As in the vendor's own example book: a worse price replaces the better one too, and an
+    undefined price empties the side.
+    """
+    rows = rows_of(lake, "book", "TOP")
+    assert [(row["bid_px_00"], row["bid_sz_00"]) for row in rows[1:4]] == [
+        (100 * PENNY, 5),
+        (100 * PENNY, 5),
+        (99 * PENNY, 7),
+    ]
+    assert [row["bid_px_01"] for row in rows] == [None] * len(rows)
+    assert [(row["ask_px_00"], row["state"]) for row in rows[-2:]] == [
+        (None, "one_sided"),
+        (104 * PENNY, "normal"),
+    ]
+    found = quality(lake, "TOP")
+    assert (found["ignored"], found["duplicate_adds"], found["orphan_modifies"]) == (0, 0, 0)
 
 
 def test_an_event_of_100_000_records_is_one_state(lake: Lake) -> None:

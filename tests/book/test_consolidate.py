@@ -200,7 +200,11 @@ def raw_file(folder: Path, records: Sequence[Rec], day: int, name: str) -> None:
     making.write(folder / name, array, dataset="DBEQ.BASIC", start=start, end=start + making.DAY)
 
 
-def test_two_days_of_three_publishers_through_ingest_book_and_sql(tmp_path: Path) -> None:
+@pytest.mark.parametrize("layout", ["symbols", "packed"])
+def test_two_days_of_three_publishers_through_ingest_book_and_sql(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str
+) -> None:
+    monkeypatch.setenv("MBO_LAKE__LAYOUT", layout)
     records = [rec for rec in venues(3, 200) if not rec.flags & 32]
     records = [rec._replace(ts_recv=MIDNIGHT + n) for n, rec in enumerate(records)]
     days = [records[:300], [r for r in records[300:] if r.publisher_id == 1]]
@@ -227,4 +231,4 @@ def test_two_days_of_three_publishers_through_ingest_book_and_sql(tmp_path: Path
     [(rows, crossed)] = opened.sql(query).rows()
     assert rows == frame.height
     assert crossed > 0
-    assert "book: 6 up to date" in mbo("book", "--lake", lake, "--workers", "1").checked().err
+    assert " done" not in mbo("book", "--lake", lake, "--workers", "1").checked().err

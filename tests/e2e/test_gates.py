@@ -87,6 +87,24 @@ def test_a_lifted_gate_needs_no_work_and_a_new_lake_only_the_rest(lake: Path) ->
     assert "features: 4 done, 2 up to date" in lifted.err
 
 
+def test_symbols_of_packed_days_are_refused_one_by_one(
+    degraded_raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MBO_LAKE__LAYOUT", "packed")
+    lake = tmp_path / "lake"
+    gate = GATE + '[quality.symbols."SIMU5"]\nrefuse_conditions = []\nmax_crossed = "800s"\n'
+    mbo("ingest", degraded_raw, "--lake", lake, "--workers", "1").checked()
+    ask = ("features", "--symbols", "SIM?5", "--json")
+    stage = json.loads(gated(lake, *ask, gate=gate).checked().out)["stages"][-1]
+    assert (stage["done"], stage["failed"]) == (2, [])
+    assert [item["partition"].rpartition("SIM.MDP3 ")[2] for item in stage["refused"]] == [
+        "2025-06-03 SIMM5",
+        "2025-06-04 SIMM5",
+        "2025-06-02 SIMU5",
+        "2025-06-03 SIMU5",
+    ]
+
+
 def test_a_selection_of_refused_sessions_only_is_a_wrong_request(lake: Path) -> None:
     line = only_line(gated(lake, "features", "--start", DAY, "--symbols", "SIM?5"), 2)
     assert WHY in line

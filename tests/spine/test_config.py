@@ -46,6 +46,8 @@ def test_flags_win_over_everything_and_none_is_no_flag() -> None:
         ("[book]\ngrid = '0'", "book.grid is 0; write a duration"),
         ("[book]\nassume_valid_after = '1x'", "book.assume_valid_after: '1x' is not a duration"),
         ("[raw]\nprefer = 'newer'", "raw.prefer 'newer'; did you mean 'newest'"),
+        ("[lake]\nlayout = 'pakced'", "lake.layout 'pakced'; did you mean 'packed'"),
+        ("[lake]\npacked_above = -1", "lake.packed_above is -1; choose 0 or more"),
         ("[run]\nworkers = -1", "run.workers is -1; choose 0 or more"),
         ("[sample]\nrecords = 3", "sample.records is 3; choose 1000 or more"),
         ("[backtest]\nlatency = 'fast'", "backtest.latency: 'fast' is not a duration"),
