@@ -44,6 +44,7 @@ def all_tables() -> list[Table]:
         early["trades"],
         early["consolidated"],
         early["quality"],
+        early["order_life"],
         *BACKTEST_TABLES,
     ]
 

@@ -36,6 +36,7 @@ WHICH_COMMAND = {
     "trades": "mbo book",
     "consolidated": "mbo book",
     "quality": "mbo book",
+    "order_life": "mbo book --order-life",
     "features": "mbo features",
     "labels": "mbo features",
     "runs": "mbo backtest",

@@ -15,6 +15,7 @@ STAGES: dict[str, str] = {
     "ingest": "pipeline.ingest.stage:INGEST",
     "instruments": "pipeline.ingest.stage:INSTRUMENTS",
     "book": "pipeline.book.stage:BOOK",
+    "order_life": "pipeline.book.life_stage:ORDER_LIFE",
     "features": "pipeline.featurise:FEATURES",
     "simulate": "pipeline.backtest.stage:SIMULATE",
     "summarise": "pipeline.backtest.stage:SUMMARISE",

@@ -82,8 +82,10 @@ from pipeline.book.queues import (
     next_execution,
     next_order,
     note_fill,
+    order_entry,
     order_price,
     order_side,
+    order_size,
     printed,
     queue_ahead,
     queue_of,
@@ -102,9 +104,9 @@ __all__ = [  # the whole book from one import
     "SIDE", "SIZE", "SNAPSHOT", "SNAPSHOT_TS", "TAIL", "TOTAL", "USED_ORDERS", "Book", "Change",
     "add", "apply", "best_price", "best_size", "clear", "find", "find_level", "first_in_queue",
     "first_order", "grow", "key_of", "level_at", "move", "n_levels", "new_book",
-    "next_execution", "next_order", "note_fill", "order_price", "order_side", "printed",
-    "queue_ahead", "queue_of", "remove", "resize", "room", "side_code", "starts_snapshot",
-    "unfilled_ahead",
+    "next_execution", "next_order", "note_fill", "order_entry", "order_price", "order_side",
+    "order_size", "printed", "queue_ahead", "queue_of", "remove", "resize", "room", "side_code",
+    "starts_snapshot", "unfilled_ahead",
 ]  # fmt: skip
 
 A, C, F, M, N, R, T = (ord(letter) for letter in "ACFMNRT")

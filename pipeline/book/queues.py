@@ -61,6 +61,18 @@ def order_price(book: Book, slot: Scalar) -> Scalar:
 
 
 @inline
+def order_size(book: Book, slot: Scalar) -> Scalar:
+    """Remaining size."""
+    return book.orders[slot, SIZE]
+
+
+@inline
+def order_entry(book: Book, slot: Scalar) -> Scalar:
+    """``ts_event`` of the record that gave the order its place."""
+    return book.orders[slot, ENTRY]
+
+
+@inline
 def first_order(book: Book, level: Scalar) -> Scalar:
     """Slot of the order at the head of a level's queue."""
     return book.levels[level, HEAD]

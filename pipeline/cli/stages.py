@@ -243,13 +243,22 @@ def ingest(
     return finish(call, run_stages(call, stages, settings))
 
 
-def book(call: Invocation) -> int:
+def book(
+    call: Invocation,
+    order_life: Annotated[
+        bool, typer.Option("--order-life", help="Write a row per resting order, too.")
+    ] = False,
+) -> int:
     """Rebuild books, flow, trades and quality from MBO records.
 
     Example: mbo book --symbols 'ES*' --start 2025-05-01 --end 2025-05-09
     """
-    stages = load(["ingest", "instruments", "book"], call.settings, explicit_raw=False)
-    return finish(call, run_stages(call, stages))
+    settings = call.settings.with_values(book={"order_life": order_life or None})
+    names = ["ingest", "instruments", "book"]
+    if settings.book.order_life:
+        names.append("order_life")
+    stages = load(names, settings, explicit_raw=False)
+    return finish(call, run_stages(call, stages, settings))
 
 
 def features(
