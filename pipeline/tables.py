@@ -335,7 +335,7 @@ QUALITY = Table(
                 ("orphan_modifies", "records", "M of an unknown order: taken as add"),
                 ("orphan_fills", "records", "F of an order the book does not know"),
                 ("duplicate_adds", "records", "A of an order that already rests: replaces it"),
-                ("ignored", "records", "A C M that are no orders (TOB, MBP) or cannot rest"),
+                ("ignored", "records", "A C M that cannot rest, whole levels (MBP), C flagged TOB"),
                 ("crossed_ns", "ns", "time crossed at event ends"),
                 ("locked_ns", "ns", "time locked at event ends"),
                 ("sequence_regressions", "records", "sequence smaller than before, per channel"),
