@@ -84,7 +84,7 @@ class Day:
     @property
     def book(self) -> Commit | None:
         """The task that wrote the stored book."""
-        return self.catalog.commit("book", self.partition)
+        return self.catalog.producer("book_state", self.partition)
 
     @property
     def side_named(self) -> bool:
@@ -114,7 +114,7 @@ def _against_mbo(day: Day, mbo: Stored, progress: Callable[[int, int], None]) ->
         int(day.partition["date"].replace("-", "")),
         max([1, stored_depth, *levels]),
         rule_of(day.partition["dataset"]).bits,
-        _carried(day),
+        _carried(day, mbo),
     )
     running: list[tuple[Comparison, _Running]] = []
 
@@ -141,12 +141,16 @@ def _against_mbo(day: Day, mbo: Stored, progress: Callable[[int, int], None]) ->
     return [result for result, _ in running]
 
 
-def _carried(day: Day) -> BookState | None:
+def _carried(day: Day, mbo: Stored) -> BookState | None:
     """The state the stored book starts from, as the stage chose it."""
-    for item in day.book.record["inputs"] if day.book else ():
-        if item.get("table") == "book_state":
-            stored = day.catalog.get("book_state", Partition.parse(item["partition"]))
-            return read_state(stored) if stored else None
+    if day.book is None or mbo.notes.get("opens_with") in {"snapshot", "clear"}:
+        return None
+    states = [item for item in day.book.record["inputs"] if item.get("table") == "book_state"]
+    dates = {Partition.parse(item["partition"])["date"] for item in states}
+    for earlier in sorted(dates, reverse=True):
+        stored = day.catalog.get("book_state", day.partition.replace(date=earlier))
+        if stored is not None:
+            return read_state(stored)
     return None
 
 
