@@ -13,7 +13,7 @@ from pipeline.book.tape import NULL
 from pipeline.stage import Stored
 from pipeline.units import NS_PER_DAY, NS_PER_HOUR, NS_PER_MINUTE, NS_PER_S
 from pipeline.verify.align import CLOCK
-from pipeline.verify.rows import BOOK_KEY, read_batches, with_clock
+from pipeline.verify.rows import BOOK_KEY, batches, with_clock
 
 STEPS: Final = {
     "ohlcv-1s": NS_PER_S,
@@ -77,7 +77,7 @@ def vendor_bars(stored: Stored) -> Iterator[pl.DataFrame]:
     """Rows of a ``vendor_ohlcv_`` table."""
     names = [*BAR_KEY, *BAR_VALUES]
     clock = None
-    for batch in read_batches(stored, [*names, "record", "source"]):
+    for batch in batches(stored, [*names, "record", "source"]):
         frame = pl.DataFrame(pl.from_arrow(batch)).with_columns(
             pl.col(*names, "record").cast(pl.Int64)
         )

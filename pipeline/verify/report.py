@@ -16,7 +16,7 @@ from pipeline.stage import Partition, Stored
 from pipeline.units import NS_PER_S, PRICE_SCALE
 from pipeline.verify.align import Difference
 from pipeline.verify.partition import Comparison
-from pipeline.verify.rows import read_batches
+from pipeline.verify.rows import batches
 
 AROUND: Final = 3
 """MBO records shown before and after a difference."""
@@ -252,7 +252,7 @@ def _places(mbo: Stored, differences: Sequence[Difference]) -> list[int]:
     ]
     before = [0] * len(times)
     if any(time is not None for time in times):
-        for batch in read_batches(mbo, ["ts_recv"]):
+        for batch in batches(mbo, ["ts_recv"]):
             recv = pl.Series(batch.column(0)).cast(pl.Int64)
             for i, time in enumerate(times):
                 if time is not None:
@@ -266,7 +266,7 @@ def _places(mbo: Stored, differences: Sequence[Difference]) -> list[int]:
 def _records(mbo: Stored, wanted: Sequence[int]) -> dict[int, dict[str, Any]]:
     found: dict[int, dict[str, Any]] = {}
     start = 0
-    for batch in read_batches(mbo, [*_RECORD, "source"]):
+    for batch in batches(mbo, [*_RECORD, "source"]):
         stop = start + batch.num_rows
         mine = [row for row in wanted if start <= row < stop]
         if mine:

@@ -41,9 +41,11 @@ _PLACE: Final = ("record", "row", "valid", "snapshot")
 # --- the vendor's ------------------------------------------------------------------------------
 
 
-def read_batches(stored: Stored, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Rows of a partition, in order, in bounded memory."""
-    return reading.read_batches(stored, columns, BATCH_ROWS)
+def batches(stored: Stored, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Rows of a partition, in order, in bounded memory; none of the batches is empty."""
+    for batch in reading.read_batches(stored, columns, BATCH_ROWS):
+        if batch.num_rows:
+            yield batch
 
 
 def vendor_rows(stored: Stored, depth: int) -> Iterator[pl.DataFrame]:
@@ -52,7 +54,7 @@ def vendor_rows(stored: Stored, depth: int) -> Iterator[pl.DataFrame]:
     fields = [*BOOK_KEY, "ts_recv", "ts_event", "sequence", *RECORD_VALUES]
     fields += ["depth"] if depth else []
     clock = None
-    for batch in read_batches(stored, [*fields, *levels, "record", "source"]):
+    for batch in batches(stored, [*fields, *levels, "record", "source"]):
         letters = pl.col("action", "side").replace_strict(_BYTES, default=0, return_dtype=pl.Int64)
         frame = pl.DataFrame(pl.from_arrow(batch)).with_columns(letters)
         frame = frame.with_columns(pl.col(*fields, *levels, "record").cast(pl.Int64))
@@ -146,7 +148,7 @@ def stored_book(stored: Stored, depth: int, before: pl.DataFrame) -> Iterator[pl
     codes = {state: code for code, state in enumerate(BOOK_STATES)}
     state = pl.col("state").replace_strict(codes, default=-1, return_dtype=pl.Int64)
     last = before.select(*BOOK_KEY, *levels)
-    for batch in read_batches(stored, names):
+    for batch in batches(stored, names):
         frame = pl.DataFrame(pl.from_arrow(batch)).with_columns(state)
         frame = frame.with_columns(pl.col(names).cast(pl.Int64))
         frame = frame.with_columns(pl.col(*prices, "ts_event").fill_null(NULL))
@@ -182,7 +184,7 @@ TRADE_VALUES: Final = (
 def stored_trades(stored: Stored) -> Iterator[pl.DataFrame]:
     """Rows of the stored `trades`."""
     names = [*BOOK_KEY, "record", "ts_recv", *TRADE_VALUES]
-    for batch in read_batches(stored, names):
+    for batch in batches(stored, names):
         side = pl.col("side").replace_strict(_BYTES, default=0, return_dtype=pl.Int64)
         frame = pl.DataFrame(pl.from_arrow(batch)).with_columns(side)
         frame = frame.with_columns(pl.col(names).cast(pl.Int64))

@@ -87,6 +87,16 @@ def test_files_give_the_same_as_the_lake_and_leave_nothing(
     assert list(scratch.iterdir()) == []
 
 
+def test_packed_days_are_compared_alike(
+    sample_raw: Path, sample_lake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MBO_LAKE__LAYOUT", "packed")
+    code, report = verify(sample_raw)
+    monkeypatch.delenv("MBO_LAKE__LAYOUT")
+    assert code == 0
+    assert report["comparisons"] == verify("--lake", sample_lake)[1]["comparisons"]
+
+
 def test_other_schemas_agree_too(one_day: Path, tmp_path: Path) -> None:
     """MBP-1, TBBO and bars that plain Python makes of the sample's MBP-10 and trades."""
     raw = Path(shutil.copytree(one_day, tmp_path / "raw"))

@@ -55,8 +55,8 @@ FAULTS = [
     Fault(
         "snapshot counted as flow",
         "pipeline/book/kernel.py",
-        "            if flags & F_SNAPSHOT == 0:\n                enter_flow(run, change)",
-        "            enter_flow(run, change)",
+        "            if cursor[tape.WITH_FLOW] and flags & F_SNAPSHOT == 0:",
+        "            if cursor[tape.WITH_FLOW]:",
         BOOK,
     ),
     Fault(
@@ -76,8 +76,8 @@ FAULTS = [
     Fault(
         "zones relative to the touch after the event",
         "pipeline/book/emit.py",
-        "    if key >= cursor[tape.TOUCH + side]:",
-        "    if key > cursor[tape.TOUCH + side]:",
+        "np.int64(key < cursor[tape.TOUCH + side])",
+        "np.int64(key <= cursor[tape.TOUCH + side])",
         BOOK,
     ),
     Fault(
