@@ -117,8 +117,8 @@ def _draw(book, ring, state, ints, small, byte):
         add = filling or draw < 400
         if live > state[2] + 64:
             add = False
-        if add or book.meta[0] < 3 or book.meta[1] < 3 or i + 3 > n:
-            if book.meta[0] < 3 or book.meta[1] < 3:
+        if add or book.meta[0] < 5 or book.meta[1] < 5 or i + 3 > n:
+            if book.meta[0] < 5 or book.meta[1] < 5:
                 side = np.int64(book.meta[1] < book.meta[0])
             price = _new_price(book, state, side)
             state[1] += 1

@@ -126,7 +126,9 @@ class PackedFile:
             )
         if not part.num_rows:
             return
-        self._rows.append(part.cast(self._schema))
+        # A cast costs as much as everything else where symbols are small.
+        fits = part.schema.equals(self._schema)
+        self._rows.append(part if fits else part.cast(self._schema))
         self._row_count += part.num_rows
         self._now.rows += part.num_rows
         while self._row_count >= self._group_rows:
@@ -169,10 +171,11 @@ class PackedFile:
         """The next rows of the symbol under way, in one chunk a column."""
         if not self._rows:
             return self._schema.empty_table()
-        whole = pa.concat_tables(self._rows)
+        whole = pa.concat_tables(self._rows) if len(self._rows) > 1 else self._rows[0]
         self._rows = [whole.slice(rows)] if rows < whole.num_rows else []
         self._row_count = whole.num_rows - rows
-        return whole.slice(0, rows).combine_chunks()
+        part = whole.slice(0, rows)
+        return part.combine_chunks() if part.column(0).num_chunks > 1 else part
 
     def _write_own(self, rows: int, entry: _Entry | None = None) -> None:
         """A row group of the symbol under way alone."""

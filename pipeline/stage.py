@@ -289,9 +289,6 @@ class Outputs(Protocol):
     def packed(self, table: Table, partition: Partition | None = None) -> PackedWriter:
         """A writer of a day whose symbols share files; the task's own partition by default."""
 
-    def discard(self) -> None:
-        """Forget everything written so far, to begin anew."""
-
     def warn(self, message: str) -> None:
         """A readable line for the closing summary; the task still counts as done."""
 

@@ -122,6 +122,14 @@ def temporary_path(root: Path, name: str) -> Path:
     return folder / f"{os.getpid()}-{next(_counter)}-{name}"
 
 
+def scratch_file(root: Path) -> BinaryIO:
+    """A file for what does not fit into memory: it has no name, and dies with its process."""
+    path = temporary_path(root, "scratch")
+    file = open(path, "w+b")  # noqa: SIM115 - closed by the caller
+    path.unlink()
+    return file
+
+
 def clear_temporaries(root: Path) -> None:
     """Remove what killed runs left; only under the lake's lock."""
     shutil.rmtree(root / TMP, ignore_errors=True)

@@ -131,9 +131,6 @@ class SymbolOutputs:
     def packed(self, table: Table, partition: Partition | None = None) -> PackedWriter:
         raise NotImplementedError("a symbol of a packed day is not packed again")
 
-    def discard(self) -> None:
-        raise NotImplementedError("other symbols of the day are written already")
-
     def warn(self, message: str) -> None:
         self._outputs.outputs.warn(f"{self._symbol}: {message}")
 

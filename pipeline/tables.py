@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Literal
 
 import pyarrow as pa
@@ -73,6 +73,10 @@ class Table:
     columns: tuple[Column, ...]
 
     def schema(self) -> pa.Schema:
+        return self._schema
+
+    @cached_property
+    def _schema(self) -> pa.Schema:
         return pa.schema([column.field() for column in self.columns])
 
     def column(self, name: str) -> Column:

@@ -216,11 +216,6 @@ class TaskOutputs:
         self._packed[table.name, where.path] = writer
         return writer
 
-    def discard(self) -> None:
-        self.abandon()
-        self._lanes = Lanes(self._job.threads)
-        self._writers, self._packed, self._parts = {}, {}, {}
-
     def _metadata(self, table: Table) -> dict[str, str]:
         """Lineage that travels with the file, whatever happens to the lake around it."""
         job = self._job

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,8 @@ from pipeline.ingest.dbn import Chunk, DbnReader, Records
 from pipeline.ingest.sinks import Sink, SinkKey
 from pipeline.ingest.symbology import SymbolMap, group_rows
 from pipeline.units import NS_PER_DAY, NS_PER_HOUR
+
+T = TypeVar("T")
 
 _QUEUED = 2
 """Row groups that wait to be written: more only cost memory."""
@@ -65,97 +68,146 @@ class RowGroup:
     """Bytes of the files read so far, for progress."""
 
 
-class Decoder:
-    """Routes the records of files to sinks.
+@dataclass(frozen=True)
+class Batch:
+    """Records of a file that become rows, with their positions, index times and UTC days."""
 
-    Iterating yields row groups; afterwards ``counts`` and ``sinks`` hold the tallies.
-    """
+    file: int
+    schema: str
+    records: Records
+    numbers: npt.NDArray[np.uint64]
+    index: npt.NDArray[np.int64]
+    days: npt.NDArray[np.int64]
+    done: int
+    """Bytes of the files read so far, for progress."""
 
-    def __init__(self, files: Sequence[DataFile], only: frozenset[SinkKey] | None = None) -> None:
+
+class Intake:
+    """The records of files, one after another; afterwards ``counts`` tells what became of them."""
+
+    def __init__(self, files: Sequence[DataFile]) -> None:
         self.files = files
         self.counts = [FileCount() for _ in files]
-        self.sinks: dict[SinkKey, Sink] = {}
-        self._only = only
-        self._closed_before: int | None = None
-        self._bytes_before = 0
+        self.bytes_before = 0
 
-    def __iter__(self) -> Iterator[RowGroup]:
-        ready: queue.Queue[RowGroup | BaseException | None] = queue.Queue(_QUEUED)
-        stop = threading.Event()
-
-        def offer(item: RowGroup | BaseException | None) -> None:
-            while not stop.is_set():
-                try:
-                    return ready.put(item, timeout=0.2)
-                except queue.Full:
-                    continue
-            return None
-
-        def work() -> None:
-            try:
-                for group in self._decode():
-                    offer(group)
-                    if stop.is_set():
-                        return
-                offer(None)
-            except BadRecordError as error:
-                path = next(f.path for f in self.files if f.source == error.source)
-                offer(InputError.at(path, error.what, record=error.record, todo=DAMAGED))
-            except BaseException as error:
-                offer(error)
-
-        thread = threading.Thread(target=work, name="decode", daemon=True)
-        thread.start()
-        try:
-            while (item := ready.get()) is not None:
-                if isinstance(item, BaseException):
-                    raise item
-                yield item
-        finally:
-            stop.set()
-            thread.join()
-
-    def _decode(self) -> Iterator[RowGroup]:
+    def __iter__(self) -> Iterator[Batch]:
         for number, file in enumerate(self.files):
             with DbnReader(file.path) as reader:
                 for chunk in reader:
-                    yield from self._route(number, chunk, self._bytes_before + reader.position())
+                    batch = self._checked(number, chunk, self.bytes_before + reader.position())
+                    if batch is not None:
+                        yield batch
                 self.counts[number].records = reader.records_read
-            self._bytes_before += file.path.stat().st_size
-        for sink in self.sinks.values():
-            if not sink.finished:
-                yield from self._finish(sink, self._bytes_before)
+            self.bytes_before += file.path.stat().st_size
 
-    def _route(self, number: int, chunk: Chunk, done: int) -> Iterator[RowGroup]:
+    def _checked(self, number: int, chunk: Chunk, done: int) -> Batch | None:
+        """What of a chunk becomes rows; the rest is counted."""
         count = self.counts[number]
         if chunk.control:
             count.rejected[chunk.schema] += len(chunk.records)
-            return
+            return None
         records, numbers, index = chunk.records, chunk.record_numbers(), index_times(chunk)
         known = has_time(index)
         if not known.all():
             count.rejected["no_time"] += int(len(known) - known.sum())
             records, numbers, index = records[known], numbers[known], index[known]
             if not len(index):
-                return
+                return None
         check_times(self.files[number].path, index)
         days = index // NS_PER_DAY
         self._note_days(number, int(days.min()), int(days.max()))
-        for key, rows in self._by_partition(number, chunk.schema, days, records):
-            part = (
-                (records, numbers, index)
-                if rows is None
-                else (records[rows], numbers[rows], index[rows])
-            )
-            if (key.schema, key.day, key.symbol) in self.files[number].superseded:
-                count.rejected["superseded"] += len(part[0])
+        return Batch(number, chunk.schema, records, numbers, index, days, done)
+
+    def _note_days(self, number: int, first: int, last: int) -> None:
+        planned, count = self.files[number].days, self.counts[number]
+        if first < planned[0] or last > planned[1]:
+            low, high = count.outside or planned
+            count.outside = (min(low, first), max(high, last))
+
+    def located(self, error: BadRecordError) -> InputError:
+        """An error about a record, with the file it is in."""
+        path = next(f.path for f in self.files if f.source == error.source)
+        return InputError.at(path, error.what, record=error.record, todo=DAMAGED)
+
+
+def in_background(work: Iterator[T]) -> Iterator[T]:
+    """What an iterator gives, computed in a thread a few items ahead."""
+    ready: queue.Queue[tuple[T] | BaseException | None] = queue.Queue(_QUEUED)
+    stop = threading.Event()
+
+    def offer(item: tuple[T] | BaseException | None) -> None:
+        while not stop.is_set():
+            try:
+                return ready.put(item, timeout=0.2)
+            except queue.Full:
                 continue
-            if self._only is not None and key not in self._only:
+        return None
+
+    def run() -> None:
+        try:
+            for item in work:
+                offer((item,))
+                if stop.is_set():
+                    return
+            offer(None)
+        except BaseException as error:
+            offer(error)
+
+    thread = threading.Thread(target=run, name="decode", daemon=True)
+    thread.start()
+    try:
+        while (item := ready.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item[0]
+    finally:
+        stop.set()
+        thread.join()
+
+
+class Decoder:
+    """Routes the records of files to sinks.
+
+    Iterating yields row groups; afterwards ``counts`` and ``sinks`` hold the tallies.
+    """
+
+    def __init__(self, files: Sequence[DataFile]) -> None:
+        self.files = files
+        self.sinks: dict[SinkKey, Sink] = {}
+        self._intake = Intake(files)
+        self._closed_before: int | None = None
+
+    @property
+    def counts(self) -> list[FileCount]:
+        return self._intake.counts
+
+    def __iter__(self) -> Iterator[RowGroup]:
+        try:
+            yield from in_background(self._decode())
+        except BadRecordError as error:
+            raise self._intake.located(error) from None
+
+    def _decode(self) -> Iterator[RowGroup]:
+        for batch in self._intake:
+            yield from self._route(batch)
+        for sink in self.sinks.values():
+            if not sink.finished:
+                yield from self._finish(sink, self._intake.bytes_before)
+
+    def _route(self, batch: Batch) -> Iterator[RowGroup]:
+        number, count = batch.file, self.counts[batch.file]
+        for key, rows in self._by_partition(number, batch.schema, batch.days, batch.records):
+            records, numbers, index = batch.records, batch.numbers, batch.index
+            if rows is not None:
+                records, numbers, index = records[rows], numbers[rows], index[rows]
+            if (key.schema, key.day, key.symbol) in self.files[number].superseded:
+                count.rejected["superseded"] += len(records)
                 continue
             sink = self._sink(number, key)
-            for table in sink.append(number, self.files[number].source, *part):
-                yield RowGroup(sink, table, False, done)
-        yield from self._close_past(int(index.min()), done)
+            source = self.files[number].source
+            for table in sink.append(number, source, records, numbers, index):
+                yield RowGroup(sink, table, False, batch.done)
+        yield from self._close_past(int(batch.index.min()), batch.done)
 
     def _by_partition(
         self, number: int, schema: str, days: npt.NDArray[np.int64], records: Records
@@ -172,12 +224,6 @@ class Decoder:
         for key, parts in found.items():
             # A symbol may have had two ids that day: the file's order holds across them.
             yield key, parts[0] if len(parts) == 1 else np.sort(np.concatenate(parts))
-
-    def _note_days(self, number: int, first: int, last: int) -> None:
-        planned, count = self.files[number].days, self.counts[number]
-        if first < planned[0] or last > planned[1]:
-            low, high = count.outside or planned
-            count.outside = (min(low, first), max(high, last))
 
     def _sink(self, number: int, key: SinkKey) -> Sink:
         sink = self.sinks.get(key)
@@ -204,19 +250,3 @@ class Decoder:
         for table in sink.finish():
             yield RowGroup(sink, table, False, done)
         yield RowGroup(sink, None, True, done)
-
-
-def split_by_memory(
-    rows: dict[SinkKey, int], row_bytes: int, limit_rows: int, budget: int
-) -> list[frozenset[SinkKey]]:
-    """Partitions in as few passes over the files as keep their buffers within the budget."""
-    passes: list[set[SinkKey]] = [set()]
-    used = 0
-    for key in sorted(rows):
-        need = min(rows[key], limit_rows) * row_bytes
-        if passes[-1] and used + need > budget:
-            passes.append(set())
-            used = 0
-        passes[-1].add(key)
-        used += need
-    return [frozenset(keys) for keys in passes]

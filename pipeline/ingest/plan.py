@@ -182,7 +182,9 @@ def plan_ingest(catalog: Catalog, settings: Settings, selection: Selection) -> l
             f"{names}: holds no .dbn or .dbn.zst file; put Databento files there, or run "
             "`mbo sample` for a simulated market"
         )
-    groups = [g for g in group_files(found.files) if any(_admits(selection, f) for f in g)]
+    above = _packed_above(settings)
+    together = group_files(found.files, above)
+    groups = [group for group in together if any(_admits(selection, f) for f in group)]
     partitions = _names([_first_name(group) for group in groups])
     tasks = [
         _task(partition, group, found, settings, catalog.root)
@@ -204,8 +206,17 @@ def _admits(selection: Selection, file: RawFile) -> bool:
     return not file.days() or any(selection.admits_date(day_of(day)) for day in file.days())
 
 
-def group_files(files: Sequence[RawFile]) -> list[list[RawFile]]:
-    """Files that may feed the same partition, together; each group and all groups by time."""
+def _packed_above(settings: Settings) -> int | None:
+    """Symbols a day above which they are packed; None where they never are."""
+    layouts = {"auto": settings.lake.packed_above, "packed": 0, "symbols": None}
+    return layouts[settings.lake.layout]
+
+
+def group_files(files: Sequence[RawFile], packed_above: int | None = None) -> list[list[RawFile]]:
+    """Files that may feed the same partition, together; each group and all groups by time.
+
+    All files of a day that may be packed feed one: that day, as a whole.
+    """
     order = sorted(files, key=_by_time)
     parent = list(range(len(order)))
 
@@ -238,10 +249,25 @@ def group_files(files: Sequence[RawFile]) -> list[list[RawFile]]:
                 anything = i
             else:
                 owner.update(dict.fromkeys(symbols, i))
+        if _may_exceed([order[i] for i in members], packed_above):
+            for j in members[1:]:
+                parent[max(find(members[0]), find(j))] = min(find(members[0]), find(j))
     groups: dict[int, list[RawFile]] = {}
     for i, file in enumerate(order):
         groups.setdefault(find(i), []).append(file)
     return list(groups.values())
+
+
+def _may_exceed(files: Sequence[RawFile], packed_above: int | None) -> bool:
+    """Whether files may hold more symbols than that; those without a mapping may hold any."""
+    if packed_above is None:
+        return False
+    known: set[str] = set()
+    for file in files:
+        if file.symbols is None:
+            return True
+        known |= file.symbols
+    return len(known) > packed_above
 
 
 def _by_time(file: RawFile) -> tuple[Any, ...]:
@@ -294,6 +320,9 @@ def _task(
         "roles": roles,
         "conditions": _conditions(group, found),
     }
+    above = _packed_above(settings)
+    if above is not None and _may_exceed(group, above):
+        params["packed_above"] = above
     if len(group) > 1:
         params["prefer"] = settings.raw.prefer
         if settings.raw.prefer == "newest":

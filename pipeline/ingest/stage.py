@@ -13,11 +13,11 @@ import pyarrow as pa
 
 from pipeline.config import Settings
 from pipeline.errors import InputError
-from pipeline.ingest.census import Coverage, CoverageCache, Extent, Key, take_census
-from pipeline.ingest.columns import plan_of
+from pipeline.ingest.census import Coverage, CoverageCache, take_census
 from pipeline.ingest.dbn import Header, read_header
-from pipeline.ingest.decode import DataFile, Decoder, FileCount, split_by_memory
+from pipeline.ingest.decode import DataFile, Decoder, FileCount
 from pipeline.ingest.instruments_stage import INSTRUMENTS_STAGE
+from pipeline.ingest.many import ManySymbols
 from pipeline.ingest.overlap import claims, settle
 from pipeline.ingest.plan import check_days, plan_ingest
 from pipeline.ingest.sinks import PartitionWriters, Sink, SinkKey, Tally
@@ -31,14 +31,12 @@ from pipeline.ingest.symbology import (
     from_symbology_json,
 )
 from pipeline.stage import Catalog, Inputs, Outputs, Selection, Task
-from pipeline.storage import rows_per_group
 from pipeline.tables import SOURCES
 
-BUFFER_BYTES = 512 << 20
-"""Column buffers of all partitions of a task together stay below this."""
-
-_MANY_PARTITIONS = 20
-"""Up to so many partitions cannot exceed ``BUFFER_BYTES``: nothing needs counting first."""
+MANY_PARTITIONS = 20
+"""Up to so many partitions are written side by side: each has a row group in memory."""
+SMALL_BYTES = 16 << 20
+"""Files of fewer bytes fit into memory, whatever the number of their partitions."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,7 @@ class _Run:
             )
             for n in order
         ]
-        counts, sinks = self._write(files, census)
+        counts, sinks = self._write(files)
         self._report(order, files, counts, sinks)
 
     def _paths(self) -> tuple[list[Path], list[tuple[Path, str]]]:
@@ -120,48 +118,36 @@ class _Run:
             sources.append(list(from_definitions(path)))
         return SymbolMap.of(*sources)
 
-    def _write(
-        self, files: list[DataFile], census: list[dict[Key, Extent]] | None
-    ) -> tuple[list[FileCount], list[Sink]]:
+    def _write(self, files: list[DataFile]) -> tuple[list[FileCount], list[Sink]]:
         """Decode and write everything; returns what became of the records."""
-        writers = PartitionWriters(self.outputs, self.headers[0].dataset)
+        dataset = self.headers[0].dataset
+        if self._many(files):
+            above = self.task.params.get("packed_above")
+            many = ManySymbols(files, Path(self.task.hints["lake"]), above)
+            many.run(self.outputs, dataset, self._facts)
+            self._check_days(files, many.counts)
+            return many.counts, many.sinks
+        writers = PartitionWriters(self.outputs, dataset)
         total = sum(file.path.stat().st_size for file in files)
-        counts: list[FileCount] = []
-        sinks: list[Sink] = []
-        for only in self._passes(files, census):
-            decoder = Decoder(files, only)
-            for group in decoder:
-                if group.rows is not None:
-                    writers.write(group.sink.key, group.sink.plan.table, group.rows)
-                if group.last:
-                    writers.close(group.sink.key, self._facts(group.sink))
-                self.outputs.progress(group.done, total)
-            self._check_days(files, decoder.counts)
-            counts = counts or decoder.counts
-            sinks += decoder.sinks.values()
-        return counts, sinks
+        decoder = Decoder(files)
+        for group in decoder:
+            if group.rows is not None:
+                writers.write(group.sink.key, group.sink.plan.table, group.rows)
+            if group.last:
+                writers.close(group.sink.key, self._facts(group.sink))
+            self.outputs.progress(group.done, total)
+        self._check_days(files, decoder.counts)
+        return decoder.counts, list(decoder.sinks.values())
 
-    def _passes(
-        self, files: list[DataFile], census: list[dict[Key, Extent]] | None
-    ) -> list[frozenset[SinkKey] | None]:
-        """Usually one pass over everything; more where all buffers at once were too large."""
+    def _many(self, files: list[DataFile]) -> bool:
+        """Whether the partitions may be too many to be written side by side, or packed."""
         partitions = sum(
-            max(1, len(f.symbols.symbols()) or _MANY_PARTITIONS + 1) * (f.days[1] - f.days[0] + 1)
+            max(1, len(f.symbols.symbols()) or MANY_PARTITIONS + 1) * (f.days[1] - f.days[0] + 1)
             for f in files
         )
-        small = sum(f.path.stat().st_size for f in files) < BUFFER_BYTES // 32
-        if partitions <= _MANY_PARTITIONS or small:
-            return [None]
-        rows: dict[SinkKey, int] = {}
-        for number, file in enumerate(files):
-            found = take_census(file.path) if census is None else census[number]
-            for (schema, day, symbol), extent in claims(found, file.symbols).items():
-                key = SinkKey(schema, day, symbol)
-                rows[key] = rows.get(key, 0) + extent.rows
-        schemas = {key.schema for key in rows}
-        row_bytes = max((_row_bytes(schema) for schema in schemas), default=1)
-        limit = max((rows_per_group(plan_of(s).table) for s in schemas), default=1)
-        return list(split_by_memory(rows, row_bytes, limit, BUFFER_BYTES)) or [None]
+        small = sum(f.path.stat().st_size for f in files) < SMALL_BYTES
+        packed = "packed_above" in self.task.params
+        return packed or (partitions > MANY_PARTITIONS and not small)
 
     def _check_days(self, files: list[DataFile], counts: list[FileCount]) -> None:
         for file, count in zip(files, counts, strict=True):
@@ -267,10 +253,6 @@ class _Run:
                 f"{file.path.name}: no symbol for {len(names)} instruments ({shown}), "
                 f"{records:,} records; kept under their numbers"
             )
-
-
-def _row_bytes(schema: str) -> int:
-    return sum(spec.dtype.itemsize for spec in plan_of(schema).specs)
 
 
 INGEST = Ingest()

@@ -124,14 +124,14 @@ def test_many_instruments_are_split_and_keep_their_place(raw: Path, lake: Path) 
         assert rows["record"].to_pylist() == np.flatnonzero(mine).tolist()
 
 
-def test_several_passes_give_the_same_bytes_as_one(
+def test_sorting_first_gives_the_same_bytes(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = tuple(range(1, 60))
     symbols = {f"S{i}": i for i in ids}
     write(raw / "a.mbo.dbn.zst", mbo(6000, ids=ids), symbols=symbols)
     ingest(tmp_path / "one", raw)
-    monkeypatch.setattr(stage_module, "BUFFER_BYTES", 100_000)
+    monkeypatch.setattr(stage_module, "SMALL_BYTES", 0)
     ingest(tmp_path / "many", raw)
     assert contents(tmp_path / "one") == contents(tmp_path / "many")
 
