@@ -159,6 +159,13 @@ def test_equal_prices_add_up_and_name_who_has_most() -> None:
     assert len(row.rows()) == 3, "valid with the last clear, then two changes; 99 is no better"
 
 
+def test_of_equal_sizes_the_smallest_number_is_named() -> None:
+    for first, second in ((1, 2), (2, 1)):
+        script = Script(first, second)(first, "A", "A", 100, 5, 1)
+        last = script(second, "A", "A", 100, 5, 1).last()
+        assert (last["ask_sz"], last["ask_publishers"], last["ask_publisher_id"]) == (10, 2, 1)
+
+
 def test_venues_may_cross_each_other() -> None:
     script = Script(1, 2)(1, "A", "B", 101, 1, 1)(2, "A", "A", 100, 1, 1)
     assert script.last()["state"] == "crossed"
