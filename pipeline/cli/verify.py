@@ -15,7 +15,7 @@ import typer
 
 from pipeline.cli.common import Invocation
 from pipeline.cli.look import text_table
-from pipeline.cli.stages import Paths, finish, load, run_stages
+from pipeline.cli.stages import finish, load, run_stages
 from pipeline.errors import BAD_REQUEST, FAILED, RequestError
 
 DAYS_BEFORE: Final = timedelta(days=7)
@@ -23,7 +23,10 @@ DAYS_BEFORE: Final = timedelta(days=7)
 
 def verify(
     call: Invocation,
-    paths: Paths = None,
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Files or folders of .dbn or .dbn.zst; default: what the lake holds."),
+    ] = None,
     differences: Annotated[
         int, typer.Option("--differences", min=0, help="Differences to show of each comparison.")
     ] = 3,

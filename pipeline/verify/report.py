@@ -52,6 +52,12 @@ class Shown:
     def _their_name(self) -> str:
         return "stored" if self.comparison.own else "vendor"
 
+    def columns(self, row: dict[str, Any]) -> list[str]:
+        """What to show of a row: what differs, and enough to know the record by; or all."""
+        differ = self.difference.columns
+        known_by = [name for name in ("action", "price") if name in row]
+        return list(dict.fromkeys([*known_by, *differ])) if differ else []
+
     def sides(self) -> list[tuple[str, dict[str, Any] | None]]:
         """(name, row) of both sides, values as people write them."""
         found, expected = self.difference.theirs, self.difference.ours
@@ -206,10 +212,9 @@ class Report:
             row = one.difference.theirs or one.difference.ours or {}
             where = f"{one.comparison.partition} {one.comparison.what}"
             lines.append(f"\n{where}: {one.kind} at {_time(row.get('ts_recv', row.get('clock')))}")
-            names = one.difference.columns
             for side, values in one.sides():
                 if values is not None:
-                    lines.append(f"  {side:<8} {_cells(values, names)}")
+                    lines.append(f"  {side:<8} {_cells(values, one.columns(values))}")
             if one.around:
                 lines.append(f"  records of {one.file or 'mbo'}:")
                 lines += [f"    {_cells(_plain(r) or {}, _RECORD)}" for r in one.around]
