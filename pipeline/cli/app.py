@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from pipeline.cli import book_at, look, query, stages
+from pipeline.cli import bench, book_at, look, query, stages
 from pipeline.cli.common import command
 from pipeline.cli.verify import verify
 
@@ -37,5 +37,6 @@ for name, function in (
     ("list", look.list_),
     ("describe", look.describe),
     ("gc", look.gc),
+    ("bench", bench.bench),
 ):
     app.command(name)(command(function))
