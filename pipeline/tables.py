@@ -195,16 +195,42 @@ INSTRUMENTS = Table(
 
 
 def _level_columns(depth: int) -> tuple[Column, ...]:
+    # Values that repeat from row to row: zstd alone packs them nearly as well as dictionaries
+    # do, in two thirds of the time.
     columns: list[Column] = []
     for level in range(depth):
         i = f"{level:02d}"
         columns += [
-            col(f"bid_px_{i}", PRICE, "1e-9", f"bid price, level {level}", null=True),
-            col(f"ask_px_{i}", PRICE, "1e-9", f"ask price, level {level}", null=True),
-            col(f"bid_sz_{i}", SIZE, "contracts", "its displayed size; 0 where there is no level"),
-            col(f"ask_sz_{i}", SIZE, "contracts", "its displayed size; 0 where there is no level"),
-            col(f"bid_ct_{i}", SIZE, "orders", "its resting orders; 0 where there is no level"),
-            col(f"ask_ct_{i}", SIZE, "orders", "its resting orders; 0 where there is no level"),
+            col(f"bid_px_{i}", PRICE, "1e-9", f"bid price, level {level}", "plain", null=True),
+            col(f"ask_px_{i}", PRICE, "1e-9", f"ask price, level {level}", "plain", null=True),
+            col(
+                f"bid_sz_{i}",
+                SIZE,
+                "contracts",
+                "its displayed size; 0 where there is no level",
+                "plain",
+            ),
+            col(
+                f"ask_sz_{i}",
+                SIZE,
+                "contracts",
+                "its displayed size; 0 where there is no level",
+                "plain",
+            ),
+            col(
+                f"bid_ct_{i}",
+                SIZE,
+                "orders",
+                "its resting orders; 0 where there is no level",
+                "plain",
+            ),
+            col(
+                f"ask_ct_{i}",
+                SIZE,
+                "orders",
+                "its resting orders; 0 where there is no level",
+                "plain",
+            ),
         ]
     return tuple(columns)
 
@@ -252,6 +278,7 @@ FLOW = Table(
                 SIZE,
                 "orders" if measure == "ct" else "contracts",
                 f"{side} side, zone {zone}: {kind}",
+                "plain",
             )
             for side in SIDES
             for zone in ZONES
