@@ -129,6 +129,7 @@ def test_fills_out_of_turn_on_the_real_es_day(christmas: Array) -> None:
     assert len(others - ours) == 99
 
 
+@pytest.mark.slow
 def test_the_sample(tmp_path: Path) -> None:
     out = tmp_path / "raw"
     write_sample(SampleOptions(out=out, days=1, symbols=["SIMM5"], records=3000, seed=3), None)
