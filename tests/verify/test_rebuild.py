@@ -109,7 +109,7 @@ def rebuilt_rows(
     records: list[Rec], depth: int, shown: int, cuts: list[int] | None = None
 ) -> list[dict[str, Any]]:
     rebuild = Rebuild(DATE, depth, DEFAULT_RULE)
-    places = [0, *sorted(cuts or []), len(records)]
+    places = [0, *sorted(min(cut, len(records)) for cut in cuts or []), len(records)]
     chunks = [
         chunk_of(records[a:b], records[a].record) for a, b in itertools.pairwise(places) if a < b
     ]
