@@ -25,7 +25,7 @@ EVERY: Final = 1 << 20
 
 Replaying so many takes a quarter of a second.  Of a day with 12,000 live orders a checkpoint is
 1.3 % of the bytes of the records it saves reading, and 0.4 % of the time of making the book."""
-RECORDS_PER_ORDER: Final = 8
+RECORDS_PER_ORDER: Final = 4
 """Records since the last checkpoint, for each order that rests, that a checkpoint must save: a
 huge book is stored less often."""
 
