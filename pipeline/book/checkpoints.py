@@ -23,11 +23,11 @@ from pipeline.stage import Outputs, Stored
 EVERY: Final = 1 << 20
 """Records between checkpoints at least: four row groups of `mbo`, so that none is read in vain.
 
-Replaying so many takes a quarter of a second.  Of a day with 12,000 live orders a checkpoint is
-1.3 % of the bytes of the records it saves reading, and 0.4 % of the time of making the book."""
+Replaying so many takes a third of a second at most.  With 12,000 live orders a checkpoint is
+112 KB: 1.2 % of the records it saves reading, and 0.2 % of the time of making the book."""
 RECORDS_PER_ORDER: Final = 4
 """Records since the last checkpoint, for each order that rests, that a checkpoint must save: a
-huge book is stored less often."""
+huge book is stored less often (400,000 orders, 3.7 MB and 0.1 s, every 2 M records)."""
 
 MOST_WAITING: Final = 4096
 """No checkpoint within an event of more records so far: they are kept as text."""
