@@ -25,8 +25,16 @@ Made from the declarations in the code by `python -m pipeline.documentation`; do
 Every table is plain Parquet below the lake, in hive folders named by its keys, which polars,
 DuckDB and pyarrow open as they are: `lake/book/dataset=GLBX.MDP3/date=2025-05-01/symbol=MESM5/`.
 Prices are Int64 in units of 1e-9; times are nanoseconds UTC; undefined is null; `event` is the
-join key of everything that happens in a book. In SQL, prices read as exact DECIMAL(18,9) and
-sizes as BIGINT (see [sql.md](sql.md)).
+join key of everything that happens in a book.
+
+Days of more than 500 symbols (`lake.packed_above` in `research.toml`) are packed: all symbols share
+the files of `lake/book/dataset=XNAS.ITCH/date=2025-05-01/`, sorted by a column `symbol` that stands
+first. `lake.scan`, SQL and every command treat both layouts alike; asked for one symbol they read
+its row groups only. A symbol of many rows has row groups of its own, small ones share some, and a
+day of very many rows has several files, none of which cuts a symbol. `mbo`, `vendor_*` and the
+tables of `mbo book` are packed; features, labels and runs keep a folder a symbol.
+
+In SQL, prices read as exact DECIMAL(18,9) and sizes as BIGINT (see [sql.md](sql.md)).
 """
 
 

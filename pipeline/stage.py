@@ -20,6 +20,7 @@ from pipeline.errors import RequestError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from pipeline.catalog import Commit
     from pipeline.config import Settings
     from pipeline.tables import Table
 
@@ -218,6 +219,9 @@ class Catalog(Protocol):
 
     def get(self, table: str, partition: Partition) -> Stored | None:
         """A partition, a symbol of a packed day, or a packed day (dataset and date)."""
+
+    def producer(self, table: str, partition: Partition) -> Commit | None:
+        """The record of the task that wrote it."""
 
     def tables(self) -> Sequence[str]:
         """Names of the tables that have at least one partition."""

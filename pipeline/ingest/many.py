@@ -6,7 +6,7 @@ Whether a day is packed is decided here, when its symbols are known.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.errors import InputError
 from pipeline.ingest.census import index_times
 from pipeline.ingest.columns import BadRecordError
 from pipeline.ingest.dbn import Chunk
@@ -36,12 +37,21 @@ class ManySymbols:
         Root of the lake, for scratch files.
     packed_above
         Symbols a day (of a schema) above which they are packed; None packs none.
+    packed_elsewhere
+        Packed days that belong to other files: table, date, and which files.
     """
 
-    def __init__(self, files: list[DataFile], lake: Path, packed_above: int | None) -> None:
+    def __init__(
+        self,
+        files: list[DataFile],
+        lake: Path,
+        packed_above: int | None,
+        packed_elsewhere: Sequence[Sequence[str]] = (),
+    ) -> None:
         self._files = files
         self._lake = lake
         self._packed_above = packed_above
+        self._elsewhere = {(table, day): files for table, day, files in packed_elsewhere}
         self._intake = Intake(files)
         self._codes: dict[tuple[int, str, int], int] = {}
         self.sinks: list[Sink] = []
@@ -56,13 +66,13 @@ class ManySymbols:
         Raises
         ------
         InputError
-            If a file is damaged.
+            If a file is damaged, or packs a day that is packed from other files.
         """
         total = sum(file.path.stat().st_size for file in self._files)
         with closing(Spill(self._lake)) as spill:
             for batch in in_background(iter(self._intake)):
                 self._take(batch, spill)
-                outputs.progress(batch.done // 2, total)
+                outputs.progress(batch.done, 2 * total)
             try:
                 self._write(spill, outputs, dataset, facts)
             except BadRecordError as error:
@@ -101,7 +111,8 @@ class ManySymbols:
         plain = PartitionWriters(outputs, dataset)
         packed: PackedWriter | None = None
         latest: tuple[str, int] | None = None
-        for key, pieces in spill.partitions():
+        for number, (key, pieces) in enumerate(spill.partitions()):
+            outputs.progress(len(keys) + number, 2 * len(keys))
             sink = Sink(key)
             self.sinks.append(sink)
             day = (key.schema, key.day)
@@ -114,11 +125,21 @@ class ManySymbols:
                 if packed is not None:
                     packed.close()
                 whole = key.partition(dataset).without("symbol")
+                self._check_own(sink.plan.table.name, whole["date"])
                 packed, latest = outputs.packed(sink.plan.table, whole), day
             packed.start(key.symbol)
             for rows in self._rows(sink, pieces):
                 packed.write(rows)
             packed.note(**facts(sink))
+
+    def _check_own(self, table: str, day: str) -> None:
+        others = self._elsewhere.get((table, day))
+        if others:
+            raise InputError.at(
+                self._files[0].path,
+                f"packs {table} of {day}, which is packed from {others} already",
+                todo='ingest them at once: name all of them, or set lake.layout = "symbols"',
+            )
 
     def _packs(self, symbols: int) -> bool:
         return self._packed_above is not None and symbols > self._packed_above

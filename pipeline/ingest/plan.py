@@ -16,6 +16,7 @@ from pipeline.config import Settings
 from pipeline.errors import InputError, RequestError
 from pipeline.ingest.batch import DATA_SUFFIXES, Folder, find_files, read_folders
 from pipeline.ingest.census import CoverageCache, coverage_of, take_census
+from pipeline.ingest.columns import table_name
 from pipeline.ingest.dbn import Header, read_header
 from pipeline.ingest.layouts import MARKET_SCHEMAS
 from pipeline.ingest.symbology import SymbolMap, day_of, from_header
@@ -187,7 +188,7 @@ def plan_ingest(catalog: Catalog, settings: Settings, selection: Selection) -> l
     groups = [group for group in together if any(_admits(selection, f) for f in group)]
     partitions = _names([_first_name(group) for group in groups])
     tasks = [
-        _task(partition, group, found, settings, catalog.root)
+        _task(partition, group, found, settings, catalog)
         for partition, group in zip(partitions, groups, strict=True)
     ]
     refused = [r for r in found.refused if selection.dataset in (None, r.dataset, UNKNOWN_DATASET)]
@@ -300,8 +301,16 @@ def _names(items: Sequence[tuple[str, str, str]]) -> list[Partition]:
 
 
 def _task(
-    partition: Partition, group: Sequence[RawFile], found: Survey, settings: Settings, lake: Path
+    partition: Partition,
+    group: Sequence[RawFile],
+    found: Survey,
+    settings: Settings,
+    catalog: Catalog,
 ) -> Task:
+    hints: dict[str, Any] = {
+        "sha256": [file.sha256 for file in group],
+        "lake": str(catalog.root),
+    }
     inputs = [RawRef(file.path, file.sha256) for file in group]
     roles = ["data"] * len(group)
     for path, role in _helpers(group, found):
@@ -323,6 +332,7 @@ def _task(
     above = _packed_above(settings)
     if above is not None and _may_exceed(group, above):
         params["packed_above"] = above
+        hints["packed_elsewhere"] = _packed_elsewhere(partition, group, catalog)
     if len(group) > 1:
         params["prefer"] = settings.raw.prefer
         if settings.raw.prefer == "newest":
@@ -332,9 +342,34 @@ def _task(
         partition,
         tuple(inputs),
         params,
-        hints={"sha256": [file.sha256 for file in group], "lake": str(lake)},
+        hints=hints,
         weight=sum(file.size for file in group),
     )
+
+
+def _packed_elsewhere(
+    partition: Partition, group: Sequence[RawFile], catalog: Catalog
+) -> list[list[str]]:
+    """Days that were packed from files that are not in the group: [table, date, those files].
+
+    A packed day belongs to one task; another that packs it too would take its place.
+    """
+    own = {file.sha256 for file in group}
+    found = []
+    for schema, day in sorted(
+        {(s, d) for file in group for s in file.schemas for d in file.days()}
+    ):
+        whole = Partition.of(dataset=group[0].header.dataset, date=day_of(day))
+        producer = catalog.producer(table_name(schema), whole)
+        if producer is None or producer.partition == partition:
+            continue
+        raw = {item["raw"]: item["sha256"] for item in producer.record["inputs"] if "raw" in item}
+        # Where those files are gone, what takes their place may.
+        others = [Path(n) for n, sha256 in raw.items() if sha256 not in own and Path(n).exists()]
+        if others:
+            names = ", ".join(path.name for path in others[:3])
+            found.append([table_name(schema), whole["date"], names])
+    return found
 
 
 def _sha256(path: Path) -> str:

@@ -122,8 +122,9 @@ class _Run:
         """Decode and write everything; returns what became of the records."""
         dataset = self.headers[0].dataset
         if self._many(files):
-            above = self.task.params.get("packed_above")
-            many = ManySymbols(files, Path(self.task.hints["lake"]), above)
+            params, hints = self.task.params, self.task.hints
+            elsewhere = hints.get("packed_elsewhere", ())
+            many = ManySymbols(files, Path(hints["lake"]), params.get("packed_above"), elsewhere)
             many.run(self.outputs, dataset, self._facts)
             self._check_days(files, many.counts)
             return many.counts, many.sinks

@@ -200,6 +200,25 @@ def test_a_changed_layout_is_made_anew(raw: Path, lake: Path) -> None:
     }
 
 
+def test_a_day_packed_from_other_files_is_not_replaced(raw: Path, lake: Path) -> None:
+    """Each ingested alone; together they are one packed day."""
+    records = mbo(900, ids=tuple(range(1, 61)))
+    low = records["instrument_id"] <= 30
+    names = {number: name for name, number in SYMBOLS.items()} | {n: f"T{n}" for n in range(57, 61)}
+    for name, mine in (("a", records[low]), ("b", records[~low])):
+        symbols = {names[int(n)]: int(n) for n in np.unique(mine["instrument_id"])}
+        write(raw / f"{name}.mbo.dbn", mine, symbols=symbols)
+    first, second = raw / "a.mbo.dbn", raw / "b.mbo.dbn"
+    ingest(lake, first, chosen=chosen(first))
+    kept = everything(lake)
+    summary = ingest(lake, second, chosen=chosen(second))
+    assert "packs mbo of 2025-05-01, which is packed from a.mbo.dbn" in summary.failed[0][1]
+    assert everything(lake).keys() == kept.keys()
+    assert ingest(lake, raw, chosen=chosen(raw)).failed == []
+    assert len(LakeCatalog(lake).partitions("mbo")) == 60
+    assert len(LakeCatalog(lake).commits("ingest")) == 1
+
+
 def test_a_damaged_file_leaves_nothing(raw: Path, lake: Path) -> None:
     path = write(raw / "a.mbo.dbn.zst", skewed(3000), symbols=SYMBOLS)
     path.write_bytes(path.read_bytes()[:-20])
