@@ -104,7 +104,7 @@ class FeatureStage:
     """Features and labels by trading session."""
 
     name = "features"
-    version = 1
+    version = 2
     tables: Sequence[str] = ("features", "labels")
 
     # --- planning -----------------------------------------------------------------------------

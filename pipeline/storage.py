@@ -19,7 +19,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import StorageError
@@ -31,12 +33,14 @@ CACHE = "_cache"
 INDEX = "_index"
 LOCK = ".lock"
 
-COMPRESSION = "zstd"
 COMPRESSION_LEVEL = 1
+"""Of zstd, in the columns that have it."""
 _PARQUET_VERSION = "2.6"
 _DATA_PAGE_BYTES = 1 << 20
 _WRITE_BATCH_ROWS = 1 << 16
 """Rows encoded at a time; pyarrow's 1,024 costs a tenth more time."""
+
+_CODED_TEXT = pa.dictionary(pa.int32(), pa.string())
 
 _CRASH_POINT = os.environ.get("MBO_TEST_CRASH_AT", "")
 """Tests only: ``before-sync``, ``before-rename``, ``between-renames`` or ``before-commit``
@@ -228,39 +232,37 @@ class ParquetFile:
         self._schema = table.schema().with_metadata(dict(metadata))
         with readable_os_errors(path):
             self._file = _HashingFile(path)
+        # Ranges help where rows are sorted: times, events, records.  Elsewhere they only cost.
+        ranged = [c.name for c in table.columns if c.encoding == "delta" or c.name in ranges]
         self._writer = pq.ParquetWriter(
             pa.PythonFile(self._file, mode="w"),
-            self._schema,
+            _written_schema(self._schema),
             version=_PARQUET_VERSION,
-            compression=COMPRESSION,
-            compression_level=COMPRESSION_LEVEL,
             data_page_size=_DATA_PAGE_BYTES,
             write_batch_size=_WRITE_BATCH_ROWS,
-            # Ranges help where rows are sorted: times, events, records.  Elsewhere they only cost.
-            write_statistics=[
-                c.name for c in table.columns if c.encoding == "delta" or c.name in ranges
-            ]
-            or False,
-            store_schema=True,
+            write_statistics=ranged or False,
+            # Text is written from codes; whoever reads the file gets text.
+            store_schema=False,
             **_encodings(table),
         )
 
     def write(self, data: pa.Table | pa.RecordBatch) -> None:
-        """Append rows whose columns are the table's, in order and in type."""
+        """Append rows whose columns are the table's, in order and in type; text may be coded."""
         part = pa.Table.from_batches([data]) if isinstance(data, pa.RecordBatch) else data
         if not part.num_rows:
             return
         expected = self._schema.names
         if part.column_names != expected:
             raise TypeError(f"{self.table.name}: columns {part.column_names}, expected {expected}")
-        part = part.cast(self._schema)
-        self._pending.append(part)
+        self._pending.append(_conformed(part, self._schema))
         self._pending_rows += part.num_rows
         self.rows += part.num_rows
         while self._pending_rows >= self._group:
             self._flush(self._group)
 
     def _flush(self, rows: int) -> None:
+        if any(part.schema != self._pending[0].schema for part in self._pending):
+            self._pending = [part.cast(self._schema) for part in self._pending]
         whole = pa.concat_tables(self._pending)
         group, rest = whole.slice(0, rows), whole.slice(rows)
         self._write_group(group)
@@ -269,8 +271,13 @@ class ParquetFile:
 
     def _write_group(self, group: pa.Table) -> None:
         # One chunk a column: pages must not show where the caller's chunks ended.
+        columns = [
+            _codes(column) if pa.types.is_string(field.type) else column.combine_chunks()
+            for field, column in zip(self._schema, group.columns, strict=True)
+        ]
+        whole = pa.Table.from_arrays(columns, schema=self._writer.schema)
         with readable_os_errors(self.path):
-            self._writer.write_table(group.combine_chunks(), row_group_size=group.num_rows)
+            self._writer.write_table(whole, row_group_size=group.num_rows)
         self.groups += 1
 
     def write_group(self, group: pa.Table, digest: Any = None) -> None:
@@ -278,7 +285,7 @@ class ParquetFile:
         which depend on its rows alone, not on where in the file they are.
         """
         self._file.also = digest
-        self._write_group(group)
+        self._write_group(_conformed(group, self._schema))
         self._file.also = None
         self.rows += group.num_rows
 
@@ -288,6 +295,8 @@ class ParquetFile:
             self._flush(self._pending_rows)
         with readable_os_errors(self.path):
             self._data_sha256 = self._file.sha256.copy()
+            if self._schema.metadata:
+                self._writer.add_key_value_metadata(self._schema.metadata)
             self._writer.close()
             self._file.close()
 
@@ -319,7 +328,7 @@ class ParquetFile:
 
 
 def _encodings(table: Table) -> dict[str, Any]:
-    """Pyarrow's arguments for the encodings the table declares."""
+    """Pyarrow's arguments for the encodings and codecs the table declares."""
     names = {
         "delta": "DELTA_BINARY_PACKED",
         "split": "BYTE_STREAM_SPLIT",
@@ -327,7 +336,50 @@ def _encodings(table: Table) -> dict[str, Any]:
     }
     dictionary = [c.name for c in table.columns if c.encoding == "dict"]
     encoded = {c.name: names[c.encoding] for c in table.columns if c.encoding != "dict"}
-    return {"use_dictionary": dictionary or False, "column_encoding": encoded or None}
+    levels = {c.name: COMPRESSION_LEVEL for c in table.columns if c.codec == "zstd"}
+    return {
+        "use_dictionary": dictionary or False,
+        "column_encoding": encoded or None,
+        "compression": {c.name: c.codec for c in table.columns},
+        "compression_level": levels or None,
+    }
+
+
+def _written_schema(schema: pa.Schema) -> pa.Schema:
+    """The schema with text as codes: pyarrow then need not hash every text."""
+    fields = [
+        pa.field(f.name, _CODED_TEXT, f.nullable) if pa.types.is_string(f.type) else f
+        for f in schema
+    ]
+    return pa.schema(fields)
+
+
+def _codes(column: pa.ChunkedArray) -> pa.Array:
+    """Text as codes of the texts that occur, sorted: how it was coded before does not show."""
+    array = column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):  # older pyarrow; or too much text for one array
+        array = pa.concat_arrays(array.chunks)
+    if not pa.types.is_dictionary(array.type):
+        array = array.dictionary_encode()
+    indices, texts = array.indices, array.dictionary
+    counts = np.bincount(indices.drop_null().to_numpy(), minlength=len(texts))
+    used = pa.array(np.flatnonzero(counts))
+    ordered = used.take(pc.sort_indices(texts.take(used)))
+    places = np.zeros(len(texts), np.int32)
+    places[ordered.to_numpy()] = np.arange(len(ordered), dtype=np.int32)
+    return pa.DictionaryArray.from_arrays(pc.take(pa.array(places), indices), texts.take(ordered))
+
+
+def _conformed(part: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The columns in the types of the schema, or dictionaries of them."""
+    if part.schema == schema:
+        return part
+    fields, columns = [], []
+    for field, column in zip(schema, part.columns, strict=True):
+        coded = pa.types.is_dictionary(column.type) and column.type.value_type == field.type
+        columns.append(column if coded else column.cast(field.type))
+        fields.append(pa.field(field.name, columns[-1].type, field.nullable))
+    return pa.Table.from_arrays(columns, schema=pa.schema(fields))
 
 
 class HashCache:

@@ -19,6 +19,9 @@ from pipeline.errors import RequestError
 Encoding = Literal["dict", "delta", "split", "plain"]
 """Parquet encodings: dictionary, DELTA_BINARY_PACKED, BYTE_STREAM_SPLIT, PLAIN."""
 
+Codec = Literal["zstd", "lz4", "none"]
+"""Compression of the encoded pages: zstd level 1, LZ4, none; what each costs: docs/storage.md."""
+
 Key = Literal["date", "session", "dataset", "run", "source"]
 
 TS = pa.timestamp("ns", tz="UTC")
@@ -57,6 +60,7 @@ class Column:
     description: str
     nullable: bool = False
     encoding: Encoding = "dict"
+    codec: Codec = "zstd"
 
     def field(self) -> pa.Field:
         return pa.field(self.name, self.type, nullable=self.nullable)
@@ -92,19 +96,30 @@ def col(
     unit: str,
     description: str,
     encoding: Encoding = "dict",
+    codec: Codec = "zstd",
     *,
     null: bool = False,
 ) -> Column:
-    """A column, in the order people read it: name, type, unit, meaning, encoding."""
-    return Column(name, type_, unit, description, null, encoding)
+    """A column, in the order people read it: name, type, unit, meaning, encoding, codec."""
+    return Column(name, type_, unit, description, null, encoding, codec)
 
 
-_TS_RECV = col("ts_recv", TS, "ns", "when the record could be known (capture clock)", "delta")
-_TS_EVENT = col("ts_event", TS, "ns", "the venue's clock; old on snapshot rows", "delta", null=True)
-_EVENT = col("event", pa.int64(), "", "YYYYMMDD x 10^10 + number of the event in the day", "delta")
-_SEQUENCE = col("sequence", pa.uint32(), "", "the venue's message number, per channel", "delta")
-_PUBLISHER = col("publisher_id", pa.uint16(), "", "publisher; one book each")
-_INSTRUMENT = col("instrument_id", pa.uint32(), "", "the vendor's instrument number of that day")
+_TS_RECV = col(
+    "ts_recv", TS, "ns", "when the record could be known (capture clock)", "delta", "lz4"
+)
+_TS_EVENT = col(
+    "ts_event", TS, "ns", "the venue's clock; old on snapshot rows", "delta", "none", null=True
+)
+_EVENT = col(
+    "event", pa.int64(), "", "YYYYMMDD x 10^10 + number of the event in the day", "delta", "lz4"
+)
+_SEQUENCE = col(
+    "sequence", pa.uint32(), "", "the venue's message number, per channel", "delta", "none"
+)
+_PUBLISHER = col("publisher_id", pa.uint16(), "", "publisher; one book each", "plain", "lz4")
+_INSTRUMENT = col(
+    "instrument_id", pa.uint32(), "", "the vendor's instrument number of that day", "plain", "lz4"
+)
 
 MBO = Table(
     "mbo",
@@ -112,32 +127,64 @@ MBO = Table(
     1,
     "MBO record, in file order",
     (
-        col("ts_recv", TS, "ns", "when the record could be known", "delta", null=True),
+        col("ts_recv", TS, "ns", "when the record could be known", "delta", "lz4", null=True),
         _TS_EVENT,
-        col("ts_in_delta", pa.int32(), "ns", "ts_recv minus the venue's sending time", "split"),
+        col(
+            "ts_in_delta",
+            pa.int32(),
+            "ns",
+            "ts_recv minus the venue's sending time",
+            "delta",
+            "none",
+        ),
         _SEQUENCE,
-        col("order_id", pa.uint64(), "", "the venue's order number; 0 on some trades", "split"),
-        col("price", PRICE, "1e-9", "limit or execution price", "dict", null=True),
+        col(
+            "order_id",
+            pa.uint64(),
+            "",
+            "the venue's order number; 0 on some trades",
+            "delta",
+            "none",
+        ),
+        col("price", PRICE, "1e-9", "limit or execution price", "dict", "none", null=True),
         col(
             "size",
             SIZE,
             "contracts",
             "order size, remaining size after M, executed size on T F",
-            "split",
+            "delta",
+            "none",
         ),
         col(
             "flags",
             pa.uint8(),
             "bits",
             "LAST 128 TOB 64 SNAPSHOT 32 MBP 16 BAD_TS 8 MAYBE_BAD 4",
-            "split",
+            "plain",
+            "lz4",
         ),
-        col("channel_id", pa.uint8(), "", "the venue's channel"),
+        col("channel_id", pa.uint8(), "", "the venue's channel", "plain", "lz4"),
         _PUBLISHER,
         _INSTRUMENT,
-        col("action", TEXT, "", "A add, C cancel, M modify, R clear, T trade, F fill, N none"),
-        col("side", TEXT, "", "B bid, A ask, N none; aggressor on T, resting order on F"),
-        col("record", pa.uint64(), "", "position of the record in its original file", "delta"),
+        col(
+            "action",
+            TEXT,
+            "",
+            "A add, C cancel, M modify, R clear, T trade, F fill, N none",
+            "dict",
+            "none",
+        ),
+        col(
+            "side",
+            TEXT,
+            "",
+            "B bid, A ask, N none; aggressor on T, resting order on F",
+            "dict",
+            "none",
+        ),
+        col(
+            "record", pa.uint64(), "", "position of the record in its original file", "delta", "lz4"
+        ),
         col("source", TEXT, "", "first 16 hex digits of the sha256 of the original file"),
     ),
 )
@@ -194,45 +241,20 @@ INSTRUMENTS = Table(
 )
 
 
+_LEVEL = (
+    ("px", PRICE, "1e-9", "{} price, level {}", True),
+    ("sz", SIZE, "contracts", "its displayed size; 0 where there is no level", False),
+    ("ct", SIZE, "orders", "its resting orders; 0 where there is no level", False),
+)
+
+
 def _level_columns(depth: int) -> tuple[Column, ...]:
-    # Values that repeat from row to row: zstd alone packs them nearly as well as dictionaries
-    # do, in two thirds of the time.
-    columns: list[Column] = []
-    for level in range(depth):
-        i = f"{level:02d}"
-        columns += [
-            col(f"bid_px_{i}", PRICE, "1e-9", f"bid price, level {level}", "plain", null=True),
-            col(f"ask_px_{i}", PRICE, "1e-9", f"ask price, level {level}", "plain", null=True),
-            col(
-                f"bid_sz_{i}",
-                SIZE,
-                "contracts",
-                "its displayed size; 0 where there is no level",
-                "plain",
-            ),
-            col(
-                f"ask_sz_{i}",
-                SIZE,
-                "contracts",
-                "its displayed size; 0 where there is no level",
-                "plain",
-            ),
-            col(
-                f"bid_ct_{i}",
-                SIZE,
-                "orders",
-                "its resting orders; 0 where there is no level",
-                "plain",
-            ),
-            col(
-                f"ask_ct_{i}",
-                SIZE,
-                "orders",
-                "its resting orders; 0 where there is no level",
-                "plain",
-            ),
-        ]
-    return tuple(columns)
+    return tuple(
+        col(f"{side}_{name}_{n:02d}", kind, unit, text.format(side, n), "plain", "lz4", null=null)
+        for n in range(depth)
+        for name, kind, unit, text, null in _LEVEL
+        for side in SIDES
+    )
 
 
 @cache
@@ -279,6 +301,7 @@ FLOW = Table(
                 "orders" if measure == "ct" else "contracts",
                 f"{side} side, zone {zone}: {kind}",
                 "plain",
+                "lz4",
             )
             for side in SIDES
             for zone in ZONES

@@ -47,7 +47,7 @@ class Simulate:
     """The simulator as a stage."""
 
     name = "simulate"
-    version = 2
+    version = 3
     tables: Sequence[str] = ("orders", "fills", "equity")
 
     def __init__(self, request: Request | None = None) -> None:

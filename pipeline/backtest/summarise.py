@@ -29,7 +29,7 @@ class Summarise:
     """Figures of a run, over all its symbols."""
 
     name = "summarise"
-    version = 1
+    version = 2
     tables: Sequence[str] = ("runs",)
 
     def __init__(self, request: Request | None = None) -> None:

@@ -28,7 +28,7 @@ class OrderLifeStage:
     """Lives of resting orders."""
 
     name = "order_life"
-    version = 1
+    version = 2
     tables: Sequence[str] = ("order_life",)
 
     def plan(self, catalog: Catalog, settings: Settings, selection: Selection) -> list[Task]:

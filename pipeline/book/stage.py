@@ -70,7 +70,7 @@ class BookStage:
     """Reconstruction of the order book."""
 
     name = "book"
-    version = 2
+    version = 3
     tables: Sequence[str] = (
         "book", "flow", "trades", "consolidated", "book_checkpoints", "book_state", "book_counts",
         "quality",

@@ -20,7 +20,9 @@ from pipeline.errors import InputError
 
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _SKIPPABLE = range(0x184D2A50, 0x184D2A60)
-_WALK_BLOCK = 1 << 16
+_WALK_BLOCK = 1 << 9
+"""Bytes read at a place of the walk: headers lie up to 128 KiB apart, what is between is not
+wanted."""
 _READ_BYTES = 1 << 20
 
 DAMAGED = "download or copy the file again"

@@ -18,9 +18,10 @@ from pipeline.ingest.bytestream import DAMAGED
 from pipeline.ingest.dbn import Chunk, DbnReader
 from pipeline.ingest.symbology import group_rows
 from pipeline.storage import CACHE, read_json, write_json
-from pipeline.units import NS_PER_DAY, UNDEF_TIMESTAMP
+from pipeline.units import UNDEF_TIMESTAMP
 
 _NO_TIME = np.iinfo(np.int64).min
+_UNDEFINED = np.uint64(UNDEF_TIMESTAMP).astype(np.int64)
 
 
 class Key(NamedTuple):
@@ -54,17 +55,14 @@ def index_times(chunk: Chunk) -> npt.NDArray[np.int64]:
     is undefined.  Records without any time are at the smallest Int64.
     """
     records = chunk.records
-    events = records["ts_event"]
-    if "ts_recv" in (records.dtype.names or ()):
-        times = records["ts_recv"]
-        undefined = times == UNDEF_TIMESTAMP
-        if undefined.any():
-            times = np.where(undefined, events, times)
-    else:
-        times = events
-    index = times.astype(np.int64)
-    if (times == UNDEF_TIMESTAMP).any():
-        index[times == UNDEF_TIMESTAMP] = _NO_TIME
+    field = "ts_recv" if "ts_recv" in (records.dtype.names or ()) else "ts_event"
+    index = np.ascontiguousarray(records[field]).view(np.int64)
+    # The undefined time, all ones, is the only negative one of a sound file.
+    if not len(index) or index.min() >= 0:
+        return index
+    events = np.ascontiguousarray(records["ts_event"]).view(np.int64)
+    index = np.where(index == _UNDEFINED, events, index)
+    index[index == _UNDEFINED] = _NO_TIME
     return index
 
 
@@ -107,7 +105,7 @@ def take_census(path: Path) -> dict[Key, Extent]:
             if not len(index):
                 continue
             check_times(path, index)
-            for day, number, rows in group_rows(index // NS_PER_DAY, ids):
+            for day, number, rows in group_rows(index, ids):
                 times = index if rows is None else index[rows]
                 first, last = int(times.min()), int(times.max())
                 extent = found.setdefault(Key(chunk.schema, day, number), Extent(0, first, last))

@@ -38,6 +38,11 @@ _UNDEFINED_SIZES = frozenset(
 _MAX_IS_UNDEFINED = frozenset({"definition"})
 """Schemas all of whose integers stand at their type's maximum where undefined."""
 
+CODED_TEXT = pa.dictionary(pa.int8(), TEXT)
+"""Text of few values as codes: what :meth:`ColumnBuffer.take` gives for characters."""
+
+_ASCII = pa.array([chr(code) for code in range(128)], TEXT)
+
 
 @dataclass(frozen=True)
 class Spec:
@@ -151,10 +156,8 @@ def _column(schema: str, spec: Spec) -> Column:
     type_ = types.get(spec.kind) or pa.from_numpy_dtype(spec.dtype)
     unit = {"time": "ns", "price": "1e-9"}.get(spec.kind, "ns" if name == "ts_in_delta" else "")
     encoding: Encoding = "dict"
-    if spec.kind in ("time", "record") or name == "sequence":
+    if spec.kind in ("time", "record") or name in ("sequence", "ts_in_delta"):
         encoding = "delta"
-    elif name == "ts_in_delta":
-        encoding = "split"
     nullable = spec.kind in ("time", "price", "char", "text") or spec.undefined is not None
     description = _DESCRIPTIONS.get(name, f"the vendor's `{name}` of {schema}")
     return Column(name, type_, unit, description, nullable, encoding)
@@ -184,6 +187,7 @@ class ColumnBuffer:
         self.rows = 0
         self.limit = limit
         self._capacity = 0
+        self._was_full = False
         self._arrays: dict[str, Array] = {}
         self._sources: list[tuple[int, str]] = []
 
@@ -195,10 +199,22 @@ class ColumnBuffer:
             self._sources.append((self.rows, source))
         start = self.rows
         self._arrays["record"][start : start + count] = numbers[:count]
+        self._copy(records[:count], start)
+        self.rows += count
+        return count
+
+    def _copy(self, records: Array, start: int) -> None:
+        """The records' fields into the columns, from row ``start`` on."""
+        if self.plan.schema == "mbo":
+            from pipeline.ingest.gather import fits, gather  # compiles
+
+            if fits(records.dtype) and records.flags.c_contiguous:
+                gather(records, start, self._arrays)
+                return
         names = set(records.dtype.names or ())
         wanted = [s for s in self.plan.specs if s.kind not in ("record", "source")]
-        for at in range(0, count, _BLOCK):
-            block = records[at : min(at + _BLOCK, count)]
+        for at in range(0, len(records), _BLOCK):
+            block = records[at : at + _BLOCK]
             rows = slice(start + at, start + at + len(block))
             for spec in wanted:
                 target = self._arrays[spec.name]
@@ -212,13 +228,13 @@ class ColumnBuffer:
                     target[rows][values == low] = spec.undefined
                 else:
                     target[rows] = values.view("i8") if spec.kind == "time" else values
-        self.rows += count
-        return count
 
     def _reserve(self, rows: int) -> None:
         if rows <= self._capacity:
             return
+        # After a whole row group another one is likely: then nothing need grow step by step.
         capacity = min(self.limit, max(rows, 2 * self._capacity, _BLOCK))
+        capacity = self.limit if self._was_full else capacity
         for spec in self.plan.specs:
             if spec.kind != "source":
                 grown = np.empty(capacity, spec.dtype)
@@ -236,7 +252,9 @@ class ColumnBuffer:
         return self._arrays[name][: self.rows]
 
     def take(self) -> pa.Table:
-        """All rows as an Arrow table of exactly the table's schema; the buffer is empty after.
+        """All rows as an Arrow table; the buffer is empty after.
+
+        The schema is the table's, but characters and ``source`` come as :data:`CODED_TEXT`.
 
         Raises
         ------
@@ -254,19 +272,21 @@ class ColumnBuffer:
             source = next(s for start, s in reversed(self._sources) if start <= error.row)
             record = int(self._arrays["record"][error.row])
             raise BadRecordError(str(error), source, record) from None
+        self._was_full = rows == self.limit
         self.rows = self._capacity = 0
         self._arrays, self._sources = {}, []
-        return pa.Table.from_arrays(columns, schema=schema)
+        fields = [
+            pa.field(field.name, column.type, field.nullable)
+            for field, column in zip(schema, columns, strict=True)
+        ]
+        return pa.Table.from_arrays(columns, schema=pa.schema(fields))
 
     def _source_column(self) -> pa.Array:
-        if not self.rows:
-            return pa.array([], TEXT)
-        ends = [start for start, _ in self._sources[1:]] + [self.rows]
-        parts = [
-            pa.repeat(pa.scalar(source, TEXT), end - start)
-            for (start, source), end in zip(self._sources, ends, strict=True)
-        ]
-        return parts[0] if len(parts) == 1 else pa.concat_arrays(parts)
+        codes = np.zeros(self.rows, np.int8)
+        names = list(dict.fromkeys(source for _, source in self._sources))
+        for start, source in self._sources[1:]:
+            codes[start:] = names.index(source)
+        return _coded(codes, pa.array(names, TEXT))
 
 
 def to_arrow(spec: Spec, field: pa.Field, values: Array) -> pa.Array:
@@ -300,22 +320,28 @@ def to_arrow(spec: Spec, field: pa.Field, values: Array) -> pa.Array:
 def _chars(name: str, values: Array, *, nullable: bool) -> pa.Array:
     """One-character codes as text; the zero byte is null."""
     codes = values.view(np.uint8)
-    undefined = codes == 0
-    if name in _TRI_STATE:
-        undefined |= codes == ord("~")
-    bad = codes > 127
-    if not nullable:
-        bad |= undefined
-    if bad.any():
-        row = int(bad.argmax())
-        what = f"{name} is the byte {int(codes[row])}, no character: the file is corrupt"
-        raise BadValueError(what, row)
-    rows = len(codes)
-    offsets = np.arange(rows + 1, dtype=np.int32)
-    text = pa.StringArray.from_buffers(rows, pa.py_buffer(offsets), pa.py_buffer(codes))
-    if not undefined.any():
-        return text
-    return pc.if_else(pa.array(undefined), pa.scalar(None, TEXT), text)
+    undefined = None
+    if codes.size and (codes.min() == 0 or codes.max() > 127 or name in _TRI_STATE):
+        undefined = codes == 0
+        if name in _TRI_STATE:
+            undefined |= codes == ord("~")
+        bad = codes > 127
+        if not nullable:
+            bad |= undefined
+        if bad.any():
+            row = int(bad.argmax())
+            what = f"{name} is the byte {int(codes[row])}, no character: the file is corrupt"
+            raise BadValueError(what, row)
+        undefined = undefined if undefined.any() else None
+    return _coded(codes.view(np.int8), _ASCII, undefined)
+
+
+def _coded(
+    codes: npt.NDArray[np.int8], names: pa.Array, undefined: Array | None = None
+) -> pa.Array:
+    """Text from codes, which are its places in ``names``."""
+    indices = pa.array(codes, mask=undefined)
+    return pa.DictionaryArray.from_arrays(indices, names, safe=False)
 
 
 def _texts(values: Array) -> pa.Array:

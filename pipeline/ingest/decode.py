@@ -70,16 +70,21 @@ class RowGroup:
 
 @dataclass(frozen=True)
 class Batch:
-    """Records of a file that become rows, with their positions, index times and UTC days."""
+    """Records of a file that become rows, with their positions and index times."""
 
     file: int
     schema: str
     records: Records
     numbers: npt.NDArray[np.uint64]
     index: npt.NDArray[np.int64]
-    days: npt.NDArray[np.int64]
     done: int
     """Bytes of the files read so far, for progress."""
+
+    @property
+    def days(self) -> npt.NDArray[np.int64]:
+        """UTC day of each index time, since the epoch."""
+        found: npt.NDArray[np.int64] = self.index // NS_PER_DAY
+        return found
 
 
 class Intake:
@@ -107,16 +112,16 @@ class Intake:
             count.rejected[chunk.schema] += len(chunk.records)
             return None
         records, numbers, index = chunk.records, chunk.record_numbers(), index_times(chunk)
-        known = has_time(index)
-        if not known.all():
+        if index.min() < 0:
+            known = has_time(index)
             count.rejected["no_time"] += int(len(known) - known.sum())
             records, numbers, index = records[known], numbers[known], index[known]
             if not len(index):
                 return None
-        check_times(self.files[number].path, index)
-        days = index // NS_PER_DAY
-        self._note_days(number, int(days.min()), int(days.max()))
-        return Batch(number, chunk.schema, records, numbers, index, days, done)
+            check_times(self.files[number].path, index)
+        first, last = int(index.min()) // NS_PER_DAY, int(index.max()) // NS_PER_DAY
+        self._note_days(number, first, last)
+        return Batch(number, chunk.schema, records, numbers, index, done)
 
     def _note_days(self, number: int, first: int, last: int) -> None:
         planned, count = self.files[number].days, self.counts[number]
@@ -196,7 +201,7 @@ class Decoder:
 
     def _route(self, batch: Batch) -> Iterator[RowGroup]:
         number, count = batch.file, self.counts[batch.file]
-        for key, rows in self._by_partition(number, batch.schema, batch.days, batch.records):
+        for key, rows in self._by_partition(number, batch.schema, batch.index, batch.records):
             records, numbers, index = batch.records, batch.numbers, batch.index
             if rows is not None:
                 records, numbers, index = records[rows], numbers[rows], index[rows]
@@ -210,12 +215,12 @@ class Decoder:
         yield from self._close_past(int(batch.index.min()), batch.done)
 
     def _by_partition(
-        self, number: int, schema: str, days: npt.NDArray[np.int64], records: Records
+        self, number: int, schema: str, index: npt.NDArray[np.int64], records: Records
     ) -> Iterator[tuple[SinkKey, npt.NDArray[np.int64] | None]]:
         """Rows of each partition, in file order; None where one has them all."""
         symbols = self.files[number].symbols
         found: dict[SinkKey, list[npt.NDArray[np.int64]]] = {}
-        for day, instrument_id, rows in group_rows(days, records["instrument_id"]):
+        for day, instrument_id, rows in group_rows(index, records["instrument_id"]):
             key = SinkKey(schema, day, symbols.symbol(instrument_id, day))
             if rows is None:
                 yield key, None

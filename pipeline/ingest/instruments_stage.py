@@ -37,7 +37,7 @@ class Instruments:
     """
 
     name: str = "instruments"
-    version: int = 1
+    version: int = 2
     tables: Sequence[str] = ("instruments",)
 
     def plan(self, catalog: Catalog, settings: Settings, selection: Selection) -> list[Task]:

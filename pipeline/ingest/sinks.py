@@ -66,13 +66,14 @@ class Tally:
         if plan.price is None:
             return
         prices = np.ascontiguousarray(records[plan.price])
-        prices = prices[prices != UNDEF_PRICE]
-        if not len(prices):
-            return
+        if prices.max() == UNDEF_PRICE:
+            prices = prices[prices != UNDEF_PRICE]
+            if not len(prices):
+                return
         self.has_price = True
         if self.price_gcd:
             # Nearly always every price is a multiple of the divisor so far.
-            prices = prices[prices % self.price_gcd != 0]
+            prices = prices[~_divides(self.price_gcd, prices)]
         if len(prices):
             found = int(np.gcd.reduce(np.unique(prices)))
             # 2^63, where the smallest Int64 is the only price, is no Int64 itself.
@@ -91,6 +92,24 @@ class Tally:
                 self.opens_with = "snapshot" if follows else "clear"
             else:
                 self.opens_with = "flow"
+
+
+def _divides(divisor: int, values: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Which values are multiples of a divisor above 0, without dividing each of them.
+
+    Modulo 2**64 the multiples of an odd number times its inverse are the small numbers
+    (Hacker's Delight, 10-17); the powers of two of the divisor are told by the low bits.
+    """
+    twos = (divisor & -divisor).bit_length() - 1
+    odd = divisor >> twos
+    low, high = -(2**63 // odd), (2**63 - 1) // odd
+    inverse = np.uint64(pow(odd, -1, 2**64))
+    scaled = (values.view(np.uint64) * inverse).view(np.int64)
+    multiple: npt.NDArray[np.bool_] = (scaled <= high) & (scaled >= low)
+    if twos:
+        # The inverse is odd: it keeps the number of low zero bits.
+        multiple &= (scaled & ((1 << twos) - 1)) == 0
+    return multiple
 
 
 class Sink:

@@ -44,7 +44,7 @@ class Ingest:
     """Files to partitions, row for row.  All of a task's outputs appear, or none."""
 
     name: str = "ingest"
-    version: int = 1
+    version: int = 2
     tables: Sequence[str] = ("mbo", "vendor_*", "sources")
 
     def plan(self, catalog: Catalog, settings: Settings, selection: Selection) -> list[Task]:
@@ -56,7 +56,10 @@ class Ingest:
         _Run(task, inputs, outputs).run()
 
     def warm(self) -> None:
-        """Nothing to compile but for live captures, which are small."""
+        """Compile the copy of MBO records to columns."""
+        from pipeline.ingest.gather import warm
+
+        warm()
 
 
 @dataclass

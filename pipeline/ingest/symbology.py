@@ -228,19 +228,20 @@ def from_mapping_records(path: Path) -> Iterator[tuple[int, Interval]]:
 
 
 def group_rows(
-    days: npt.NDArray[np.int64], instrument_ids: npt.NDArray[np.uint32]
+    index: npt.NDArray[np.int64], instrument_ids: npt.NDArray[np.uint32]
 ) -> list[tuple[int, int, npt.NDArray[np.int64] | None]]:
-    """Rows by (day, instrument id), each group in file order.
+    """Rows by (UTC day of the index time, instrument id), each group in file order.
 
     Returns ``(day, id, rows)``; rows is None where the one group is everything.
     """
-    first_day, first_id = int(days[0]), int(instrument_ids[0])
-    if (instrument_ids == instrument_ids[0]).all() and (days == days[0]).all():
-        return [(first_day, first_id, None)]
+    low, high = int(index.min()) // NS_PER_DAY, int(index.max()) // NS_PER_DAY
+    if low == high and (instrument_ids == instrument_ids[0]).all():
+        return [(low, int(instrument_ids[0]), None)]
     import pyarrow as pa
 
-    low = int(days.min())
-    keys = ((days - low) << 32) | instrument_ids.astype(np.int64)
+    keys = instrument_ids.astype(np.int64)
+    if low != high:
+        keys |= (index // NS_PER_DAY - low) << 32
     encoded = pa.array(keys).dictionary_encode()
     codes = encoded.indices.to_numpy()
     distinct = encoded.dictionary.to_numpy()

@@ -24,7 +24,7 @@ from pipeline.ingest.symbology import (
     from_symbology_json,
     group_rows,
 )
-from tests.ingest.making import D0, write
+from tests.ingest.making import D0, DAY, write
 
 DAY0 = day_number(D0)
 
@@ -142,7 +142,7 @@ def test_symbology_without_stypes_is_taken_as_raw_symbols(tmp_path: Path) -> Non
 def test_groups_are_a_partition_of_the_rows_in_order(rows: list[tuple[int, int]]) -> None:
     days = np.array([20_000 + day for day, _ in rows], np.int64)
     ids = np.array([number % 5 if number < 2**31 else number for _, number in rows], np.uint32)
-    groups = group_rows(days, ids)
+    groups = group_rows(days * DAY + np.arange(len(rows)), ids)
     seen = []
     for day, number, which in groups:
         chosen = np.arange(len(rows)) if which is None else which

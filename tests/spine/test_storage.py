@@ -59,6 +59,21 @@ def test_chunks_do_not_show_in_the_bytes(tmp_path: Path, count: int) -> None:
     assert pq.read_table(tmp_path / "0.parquet").equals(data)
 
 
+def test_coded_text_is_the_same_file_as_text(tmp_path: Path) -> None:
+    data = rows(1000)
+    places = {"x": 2, "y": 0, None: None}
+    other = pa.DictionaryArray.from_arrays(
+        pa.array([places[text] for text in data["b"].to_pylist()], pa.int8()),
+        pa.array(["y", "unused", "x"]),
+    )
+    coded = pa.Table.from_arrays([data["a"], other, data["c"]], names=["a", "b", "c"])
+    assert coded["b"].cast(pa.string()).combine_chunks() == data["b"].combine_chunks()
+    write(tmp_path / "text", data, 1000)
+    write(tmp_path / "coded", coded, 300)
+    assert (tmp_path / "text").read_bytes() == (tmp_path / "coded").read_bytes()
+    assert pq.read_table(tmp_path / "coded").equals(data)
+
+
 def test_row_groups_have_a_fixed_size(tmp_path: Path) -> None:
     write(tmp_path / "x.parquet", rows(600_001), 50_000)
     metadata = pq.ParquetFile(tmp_path / "x.parquet").metadata
