@@ -92,8 +92,7 @@ def slices_of(records: Records) -> list[Records]:
         following, beyond = np.searchsorted(ends, [cuts[-1], cuts[-1] + SLICE], side="right")
         cuts.append(int(ends[max(following, beyond - 1)]))
     return [
-        Records._make(column[start:stop] for column in records)
-        for start, stop in pairwise(cuts)
+        Records._make(column[start:stop] for column in records) for start, stop in pairwise(cuts)
     ]
 
 

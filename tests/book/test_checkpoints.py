@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 import pytest
 
@@ -15,6 +16,7 @@ from pipeline.book import checkpoints
 from pipeline.book.checkpoints import Stop, pieces
 from pipeline.book.stage import read_chunks
 from pipeline.catalog import LakeCatalog
+from pipeline.lake import open_lake
 from pipeline.lanes import Lanes
 from pipeline.stage import Stored
 from pipeline.storage import ParquetFile
@@ -193,3 +195,26 @@ def test_a_day_whole_in_chunks_of_any_size_gives_the_same_bytes(
         run(tmp_path / name, days)
         found.append(files(tmp_path / name))
     assert found[0] == found[1] == found[2]
+
+
+def test_several_parts_read_as_one_table(tmp_path: Path) -> None:
+    """In Python and in SQL, like any other table."""
+    run(tmp_path, {("2024-01-02", "X"): Market(random.Random(9)).run(6 * EVERY)})
+    [stored] = stored_checkpoints(tmp_path)
+    assert len(stored.files) == 6
+    lake = open_lake(tmp_path)
+    assert lake.scan("book_checkpoints").collect().height == stored.rows > 0
+    counted = lake.sql("SELECT count(*) AS n, sum(size) AS size FROM book_checkpoints")
+    frame = lake.scan("book_checkpoints").select(pl.col("size").cast(pl.Int64).sum()).collect()
+    assert counted.row(0) == (stored.rows, frame.item())
+
+
+def test_one_day_on_two_cores_gives_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A day alone gets both: its worker encodes in threads."""
+    monkeypatch.undo()  # the worker process has its own constants
+    days: Any = {("2024-01-02", "X"): Market(random.Random(10)).run(3000)}
+    run(tmp_path / "one", days, workers=1)
+    run(tmp_path / "two", days, workers=2)
+    assert files(tmp_path / "two") == files(tmp_path / "one")
