@@ -17,31 +17,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import zstandard
 
-from benchmarks.book_kernel import Figure
+from benchmarks.figures import Figure
 from benchmarks.mbo_files import Workload, find_real_day, write_file
 from benchmarks.stages import processor
 
 ROUNDS = 3
 VENDOR_RECORDS = 500_000
 """The vendor's converter is measured on so many records at most: it is slow."""
-
-
-@dataclass
-class IngestFigure(Figure):
-    """One measured work: wall time in ``seconds``, and what it took besides."""
-
-    cpu: float = 0.0
-    """Seconds of all threads."""
-    peak_mib: float = 0.0
-    """Of the whole process."""
-    shrinkage: float = 0.0
-    """Bytes written for each byte read; 0 where nothing is written."""
 
 
 def _decompress(path: Path, _: Path) -> int:
@@ -116,28 +103,29 @@ def _child(work: str, path: Path, folder: Path, small: Path) -> None:
     _warm(work, small, folder)
     cpu, wall = time.process_time(), time.perf_counter()
     written = WORKS[work](path, folder)
-    taken = {"seconds": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({**taken, "peak_mib": peak, "shrinkage": written / path.stat().st_size}))
+    taken = {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
+    taken["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    note = f"{written / path.stat().st_size:.2f} bytes out for each in" if written else ""
+    print(json.dumps({**taken, "note": note}))
 
 
-def _run(work: str, workload: Workload, folder: Path, small: Path) -> IngestFigure:
+def _run(work: str, workload: Workload, folder: Path, small: Path) -> Figure:
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         command = [sys.executable, "-m", "benchmarks.ingest", "--child", work]
         command += [str(workload.path), scratch, str(small)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return IngestFigure(work, workload.records, **found)
+    return Figure(work, workload.records, **found)
 
 
-def measure(records: int = 5_000_000, folder: Path | None = None) -> list[IngestFigure]:
+def measure(records: int = 5_000_000, folder: Path | None = None) -> list[Figure]:
     """The floor first, then the other works; the best of several rounds of each."""
     with tempfile.TemporaryDirectory(dir=folder) as name:
         root, day = Path(name), find_real_day()
         small = write_file(root / "small", min(records, 20_000), day=day)
         part = write_file(root / "part", min(records, VENDOR_RECORDS), day=day)
         whole = write_file(root / "whole", records, day=day)
-        best: dict[str, IngestFigure] = {}
+        best: dict[str, Figure] = {}
         for _ in range(ROUNDS):
             for work in WORKS:
                 workload = part if work == "databento to_parquet" else whole
@@ -157,13 +145,14 @@ def main(arguments: list[str]) -> None:
     day = find_real_day()
     source = "synthetic records" if day is None else f"a real hour ({day.name}) repeated"
     print(f"{records:,} MBO records: {source}; one worker (two threads); {processor()}")
-    print(f"{'work':22} {'M rec/s':>8} {'x floor':>8} {'CPU x':>6} {'peak MiB':>9} {'out/in':>7}")
+    print(f"{'work':22} {'M rec/s':>8} {'x floor':>8} {'CPU x':>6} {'peak MiB':>9}")
     for figure in (floor, *others):
         time_ratio = floor.rate / figure.rate
-        cpu_ratio = figure.cpu / figure.records / (floor.cpu / floor.records)
+        cpu = (figure.cpu_seconds or 0.0) / figure.records
+        cpu_ratio = cpu / ((floor.cpu_seconds or 1.0) / floor.records)
         print(
             f"{figure.work:22} {figure.rate / 1e6:8.2f} {time_ratio:8.2f} {cpu_ratio:6.2f} "
-            f"{figure.peak_mib:9.0f} {figure.shrinkage:7.2f}"
+            f"{figure.peak_mib or 0:9.0f}  {figure.note}"
         )
 
 
