@@ -95,10 +95,28 @@ def market_days(seed: int, names: Sequence[str] = NAMES, dates: Sequence[str] = 
             if (n + i) % 5 == 4:
                 continue
             rows = whole[i * len(whole) // 4 : (i + 1) * len(whole) // 4] or whole[-1:]
-            days[date, name] = [
-                r._replace(ts_recv=r.ts_recv + i * DAY_NS, ts_event=min(r.ts_event, 2**62))
-                for r in rows
-            ]
+            days[date, name] = later(rows, i)
+    days |= opening_with_snapshots(draw, names[0], dates)
+    return days
+
+
+def later(rows: Sequence[Rec], days: int) -> list[Rec]:
+    return [
+        r._replace(ts_recv=r.ts_recv + days * DAY_NS, ts_event=min(r.ts_event, 2**62)) for r in rows
+    ]
+
+
+def opening_with_snapshots(draw: random.Random, name: str, dates: Sequence[str]) -> Days:
+    """Days that begin with the book as it was; a day's last records were lost."""
+    market = Market(draw)
+    market.run(400)
+    days = {}
+    for i, date in enumerate(dates):
+        start = len(market.out)
+        market.snapshot()
+        market.last()
+        market.run(start + 400)
+        days[date, name] = later(market.out[start : len(market.out) - 20 * (i % 2)], i)
     return days
 
 
