@@ -126,9 +126,7 @@ class PackedFile:
             )
         if not part.num_rows:
             return
-        # A cast costs as much as everything else where symbols are small.
-        fits = part.schema.equals(self._schema)
-        self._rows.append(part if fits else part.cast(self._schema))
+        self._rows.append(_plain(part, self._schema))
         self._row_count += part.num_rows
         self._now.rows += part.num_rows
         while self._row_count >= self._group_rows:
@@ -245,6 +243,20 @@ class PackedFile:
         for entry in self._entries:
             digest.update(f"{entry.symbol}\n{entry.content}\n".encode())
         return digest.hexdigest()
+
+
+def _plain(part: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The columns in the schema's types: text, where it came as codes.
+
+    Only what differs is cast: casts cost as much as all the rest where symbols are small.
+    """
+    if part.schema.equals(schema):
+        return part
+    columns = [
+        column if column.type == field.type else column.cast(field.type)
+        for field, column in zip(schema, part.columns, strict=True)
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def _hash_of(rows: pa.Table) -> Any:

