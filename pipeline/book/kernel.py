@@ -36,8 +36,6 @@ from pipeline.units import F_BAD_TS_RECV, F_LAST, F_MAYBE_BAD_BOOK, F_SNAPSHOT, 
 
 _AHEAD: Final = 16
 """Records whose orders are looked for ahead of time, together."""
-_NEAR_TABLE: Final = 1 << 17
-"""Places of a table (1 MiB) up to which that is not worth while: it stays in the cache."""
 
 # --- events ------------------------------------------------------------------------------------
 
@@ -357,7 +355,6 @@ def process(
     """
     cursor, end = run.cursor, records.flags.shape[0]
     i = ahead = np.int64(start)
-    far = book.table.shape[0] > _NEAR_TABLE
     if cursor[tape.MODE] != tape.NO_ROWS:
         begin_output(run)
     while True:
@@ -371,7 +368,7 @@ def process(
         elif cursor[tape.OPEN] != 0 and book.meta[ob.SNAPSHOT] == 1:
             ends = records.flags[i] & F_SNAPSHOT == 0
         if not ends:
-            if far and i >= ahead:
+            if i >= ahead:
                 ahead = i + _AHEAD
                 book.meta[SCRATCH] = foresee(
                     book.table, book.orders, records.order_id, i, ahead, end
