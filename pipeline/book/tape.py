@@ -35,7 +35,7 @@ NO_ROWS: Final = 2
 ZONE_FLOWS: Final = 12
 """Flow columns of a side and zone: six kinds, count and size each."""
 FLOW_COLUMNS: Final = 72
-STRIP: Final = 8
+STRIP: Final = 32
 """Rows of a level that are written together."""
 K_ADD, K_CANCEL, K_KEEP, K_LOSE, K_JOIN, K_FILL = range(6)
 """Flow kinds, in the order of ``tables.FLOW_KINDS``."""
