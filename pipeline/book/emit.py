@@ -142,8 +142,8 @@ def reread(book: Book, run: Run, rows: Rows, side: Scalar, high: Scalar, low: Sc
     better ones are skipped, and reading stops behind them where the ladder stands as before.
     """
     top, depth = run.top, run.top.shape[2]
-    level = np.int64(0)
-    for i in range(depth):
+    level = np.int64(top[side, 0, 0] > high)
+    for i in range(1, depth):
         level += top[side, 0, i] > high
     changed = np.int64(0)
     while level < depth:
