@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -41,6 +42,8 @@ _WRITE_BATCH_ROWS = 1 << 16
 """Rows encoded at a time; pyarrow's 1,024 costs a tenth more time."""
 
 _CODED_TEXT = pa.dictionary(pa.int32(), pa.string())
+_FEW_TEXTS = 16
+_BLOCK_BYTES = 1 << 20
 
 _CRASH_POINT = os.environ.get("MBO_TEST_CRASH_AT", "")
 """Tests only: ``before-sync``, ``before-rename``, ``between-renames`` or ``before-commit``
@@ -232,10 +235,12 @@ class ParquetFile:
         self._schema = table.schema().with_metadata(dict(metadata))
         with readable_os_errors(path):
             self._file = _HashingFile(path)
+        # pyarrow writes page by page: gathered, so that Python is asked once a block.
+        self._stream = pa.BufferedOutputStream(pa.PythonFile(self._file, mode="w"), _BLOCK_BYTES)
         # Ranges help where rows are sorted: times, events, records.  Elsewhere they only cost.
         ranged = [c.name for c in table.columns if c.encoding == "delta" or c.name in ranges]
         self._writer = pq.ParquetWriter(
-            pa.PythonFile(self._file, mode="w"),
+            self._stream,
             _written_schema(self._schema),
             version=_PARQUET_VERSION,
             data_page_size=_DATA_PAGE_BYTES,
@@ -284,8 +289,10 @@ class ParquetFile:
         """Append a row group as it is, instead of :meth:`write`; ``digest`` takes in its bytes,
         which depend on its rows alone, not on where in the file they are.
         """
+        self._stream.flush()
         self._file.also = digest
         self._write_group(_conformed(group, self._schema))
+        self._stream.flush()
         self._file.also = None
         self.rows += group.num_rows
 
@@ -294,10 +301,12 @@ class ParquetFile:
         if self._pending_rows:
             self._flush(self._pending_rows)
         with readable_os_errors(self.path):
+            self._stream.flush()
             self._data_sha256 = self._file.sha256.copy()
             if self._schema.metadata:
                 self._writer.add_key_value_metadata(self._schema.metadata)
             self._writer.close()
+            self._stream.flush()
             self._file.close()
 
     def content(self, extra: str) -> str:
@@ -362,12 +371,21 @@ def _codes(column: pa.ChunkedArray) -> pa.Array:
     if not pa.types.is_dictionary(array.type):
         array = array.dictionary_encode()
     indices, texts = array.indices, array.dictionary
-    counts = np.bincount(indices.drop_null().to_numpy(), minlength=len(texts))
-    used = pa.array(np.flatnonzero(counts))
+    used = pa.array(_occurring(indices, len(texts)))
     ordered = used.take(pc.sort_indices(texts.take(used)))
+    if ordered.to_pylist() == list(range(len(texts))):
+        return pa.DictionaryArray.from_arrays(indices.cast(_CODED_TEXT.index_type), texts)
     places = np.zeros(len(texts), np.int32)
     places[ordered.to_numpy()] = np.arange(len(ordered), dtype=np.int32)
     return pa.DictionaryArray.from_arrays(pc.take(pa.array(places), indices), texts.take(ordered))
+
+
+def _occurring(indices: pa.Array, texts: int) -> npt.NDArray[np.int64]:
+    """Codes below ``texts`` that occur, sorted."""
+    codes = indices.drop_null().to_numpy() if indices.null_count else indices.to_numpy()
+    if texts > _FEW_TEXTS:
+        return np.flatnonzero(np.bincount(codes, minlength=texts))
+    return np.flatnonzero([(codes == code).any() for code in range(texts)])
 
 
 def _conformed(part: pa.Table, schema: pa.Schema) -> pa.Table:
