@@ -19,7 +19,8 @@ export MBO_LAKE__PATH ?= data/sample/lake
 RAW_READY := data/sample/raw/.complete
 endif
 
-.PHONY: help setup sample ingest book features backtest sql test test-slow lint format lock clean
+.PHONY: help setup sample ingest book features backtest sql verify bench test test-slow lint \
+        format lock clean
 
 help:  ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +64,12 @@ backtest: features  ## Run STRATEGY (mean_reversion) and print its result
 
 sql: $(READY)  ## A DuckDB shell over the tables
 	@$(BIN)/mbo sql $(ARGS)
+
+verify: book  ## Rebuilt books against the vendor's own rows
+	@$(BIN)/mbo verify $(ARGS)
+
+bench: $(READY)  ## Measure speed and memory: the README's figures
+	@$(BIN)/mbo bench $(ARGS)
 
 test: $(READY)  ## Run the tests
 	@$(BIN)/python -m pytest $(ARGS)

@@ -10,7 +10,6 @@ thread, as is the floor beside them; stages in wall clock.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from typing import Final
 
 import numpy as np
 
-from benchmarks.figures import Figure, Report, decompress, run_process
+from benchmarks.figures import MBO, Figure, Report, decompress, run_process
 from benchmarks.mbo_files import Workload, find_real_day, repeated, write_file
 from benchmarks.peers import hftbacktest, nautilus, plain_python
 from benchmarks.streams import Generator
@@ -143,12 +142,11 @@ def kernel_report(
 
 def stage_figures(workload: Workload, folder: Path) -> Iterator[Figure]:
     """``mbo book`` from Parquet to Parquet, one worker with one thread, a process each."""
-    mbo = [sys.executable, "-m", "pipeline.cli"]
     lake = ["--lake", str(folder / "lake"), "--workers", "1", "--quiet"]
-    run_process([*mbo, "ingest", str(workload.path), *lake])
+    run_process([*MBO, "ingest", str(workload.path), *lake])
     for name, depth in (("full", "10"), ("touch", "1")):
         settings = {"MBO_BOOK__MATERIALISE": name, "MBO_BOOK__DEPTH": depth}
-        wall, cpu, peak = run_process([*mbo, "book", "--force", *lake], **settings)
+        wall, cpu, peak = run_process([*MBO, "book", "--force", *lake], **settings)
         what = "depth 10 and flow" if name == "full" else "touch and flow"
         yield Figure(f"`mbo book`, {what}", workload.records, wall, cpu, peak)
 

@@ -10,17 +10,19 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import zstandard
 
 from pipeline.errors import MboError
 
-BLOCK: int = 1 << 20
+BLOCK: Final = 1 << 20
+MBO: Final = (sys.executable, "-m", "pipeline.cli")
 
 
 @dataclass

@@ -24,7 +24,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from benchmarks.stages import MBO, measure, processor
+from benchmarks.figures import MBO, machine, run_process
 from benchmarks.streams import FIRST_CLOCK, Generator, Stream
 from pipeline import tables
 from pipeline.book.columns import column_of, letters_of
@@ -140,7 +140,7 @@ def main(arguments: list[str]) -> None:
     """Print the figures."""
     records = int(arguments[0]) if arguments else 20_000_000
     live = int(arguments[1]) if len(arguments) > 1 else 12_000
-    print(f"{records:,} records, ES action mix, {live:,} live orders; {processor()}")
+    print(f"{records:,} records, ES action mix, {live:,} live orders; {machine()}")
     with tempfile.TemporaryDirectory() as name:
         lake = Path(name) / "lake"
         os.environ["MBO_RAW__PATH"] = str(Path(name) / "nothing")
@@ -148,7 +148,7 @@ def main(arguments: list[str]) -> None:
         stages = [*MBO, "book", "--lake", str(lake), "--quiet", "--force"]
         digests = []
         for workers in (1, 2):
-            wall, cpu, peak = measure([*stages, "--workers", str(workers)])
+            wall, cpu, peak = run_process([*stages, "--workers", str(workers)])
             digests.append(digest(lake))
             print(
                 f"mbo book, {workers} core(s): {wall:6.1f} s, {cpu:6.1f} s CPU, "

@@ -1,6 +1,6 @@
 """Speed of ingest, file to Parquet, against plain zstd decompression of the same file in one run.
 
-``python -m benchmarks.ingest [RECORDS]``.  Each work runs in a process of its own, so that its
+``mbo bench ingest``.  Each work runs in a process of its own, so that its
 peak memory is its own, several times in turn with the floor; the best time of each counts.
 Imports and compiling are not counted; hashing the raw file, planning, syncing and committing are.
 
@@ -22,9 +22,8 @@ from typing import Any
 
 import zstandard
 
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, Report
 from benchmarks.mbo_files import Workload, find_real_day, write_file
-from benchmarks.stages import processor
 
 ROUNDS = 3
 VENDOR_RECORDS = 500_000
@@ -78,21 +77,23 @@ def _vendor_parquet(path: Path, folder: Path) -> int:
     return out.stat().st_size
 
 
+INGEST = "`mbo ingest`"
+VENDOR_PARQUET = "databento to_parquet"
 WORKS: dict[str, Callable[[Path, Path], int]] = {
-    "zstd decompression": _decompress,
+    "zstd to nothing (the floor)": _decompress,
     "databento to_ndarray": _to_numpy,
-    "ingest": _our_ingest,
-    "databento to_parquet": _vendor_parquet,
+    INGEST: _our_ingest,
+    VENDOR_PARQUET: _vendor_parquet,
 }
 FLOOR, *_ = WORKS
 
 
 def _warm(work: str, path: Path, folder: Path) -> None:
     """Import and compile."""
-    if work == "ingest":
-        from pipeline.ingest.stage import INGEST
+    if work == INGEST:
+        from pipeline.ingest import stage
 
-        INGEST.warm()
+        stage.INGEST.warm()
         _our_ingest(path, folder)
     elif work != FLOOR:
         import databento  # noqa: F401
@@ -111,49 +112,32 @@ def _child(work: str, path: Path, folder: Path, small: Path) -> None:
 
 def _run(work: str, workload: Workload, folder: Path, small: Path) -> Figure:
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        command = [sys.executable, "-m", "benchmarks.ingest", "--child", work]
+        command = [sys.executable, "-m", "benchmarks.ingest", work]
         command += [str(workload.path), scratch, str(small)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return Figure(work, workload.records, **found)
 
 
-def measure(records: int = 5_000_000, folder: Path | None = None) -> list[Figure]:
+def measure(records: int, folder: Path) -> list[Report]:
     """The floor first, then the other works; the best of several rounds of each."""
-    with tempfile.TemporaryDirectory(dir=folder) as name:
-        root, day = Path(name), find_real_day()
-        small = write_file(root / "small", min(records, 20_000), day=day)
-        part = write_file(root / "part", min(records, VENDOR_RECORDS), day=day)
-        whole = write_file(root / "whole", records, day=day)
-        best: dict[str, Figure] = {}
-        for _ in range(ROUNDS):
-            for work in WORKS:
-                workload = part if work == "databento to_parquet" else whole
-                figure = _run(work, workload, root, small.path)
-                best[work] = min(best.get(work, figure), figure, key=lambda f: f.seconds)
-    return list(best.values())
+    day = find_real_day()
+    small = write_file(folder / "small", min(records, 20_000), day=day)
+    part = write_file(folder / "part", min(records, VENDOR_RECORDS), day=day)
+    whole = write_file(folder / "whole", records, day=day)
+    best: dict[str, Figure] = {}
+    for _ in range(ROUNDS):
+        for work in WORKS:
+            workload = part if work == VENDOR_PARQUET else whole
+            figure = _run(work, workload, folder, small.path)
+            best[work] = min(best.get(work, figure), figure, key=lambda f: f.seconds)
+    return [Report(f"{records:,} MBO records, {whole.name}, one worker", list(best.values()))]
 
 
 def main(arguments: list[str]) -> None:
-    """Print rates, and times as multiples of the floor's."""
-    if arguments[:1] == ["--child"]:
-        work, *paths = arguments[1:]
-        _child(work, *map(Path, paths))
-        return
-    records = int(arguments[0]) if arguments else 5_000_000
-    floor, *others = measure(records)
-    day = find_real_day()
-    source = "synthetic records" if day is None else f"a real hour ({day.name}) repeated"
-    print(f"{records:,} MBO records: {source}; one worker (two threads); {processor()}")
-    print(f"{'work':22} {'M rec/s':>8} {'x floor':>8} {'CPU x':>6} {'peak MiB':>9}")
-    for figure in (floor, *others):
-        time_ratio = floor.rate / figure.rate
-        cpu = (figure.cpu_seconds or 0.0) / figure.records
-        cpu_ratio = cpu / ((floor.cpu_seconds or 1.0) / floor.records)
-        print(
-            f"{figure.work:22} {figure.rate / 1e6:8.2f} {time_ratio:8.2f} {cpu_ratio:6.2f} "
-            f"{figure.peak_mib or 0:9.0f}  {figure.note}"
-        )
+    """The child's side of :func:`measure`."""
+    work, *paths = arguments
+    _child(work, *map(Path, paths))
 
 
 if __name__ == "__main__":

@@ -14,14 +14,14 @@ from pipeline.cli.common import Invocation
 from pipeline.errors import OK, RequestError
 from pipeline.roots import ROOT
 
-KINDS: Final = ("book", "ingest")
-DEFAULT_RECORDS: Final = {"book": 20_000_000, "ingest": 5_000_000}
+DEFAULT_RECORDS: Final = {"ingest": 5_000_000, "book": 20_000_000, "stages": 5_000_000}
+KINDS: Final = tuple(DEFAULT_RECORDS)
 
 
 def bench(
     call: Invocation,
     what: Annotated[
-        list[str] | None, typer.Argument(help=f"{' or '.join(KINDS)}; all without.")
+        list[str] | None, typer.Argument(help=f"{', '.join(KINDS)}; all without.")
     ] = None,
     records: Annotated[
         int | None, typer.Option("--records", min=100_000, help="Records of the workload.")
