@@ -34,7 +34,7 @@ BLOCK: Final = 1_000_000
 SLICE: Final = 2048
 """Records a call: the columns stay in the cache of whoever takes them straight."""
 LIVE, MANY_LIVE = 12_000, 400_000
-STAGE_RECORDS: Final = 5_000_000
+STAGE_RECORDS: Final = 20_000_000
 FLOOR_EVERY: Final = 5_000_000
 """Records between two measurements of the floor."""
 
@@ -153,10 +153,13 @@ def stage_figures(workload: Workload, folder: Path) -> Iterator[Figure]:
     run_process([*MBO, "ingest", str(small.path), *warm])
     run_process([*MBO, "book", *warm])  # compiles
     run_process([*MBO, "ingest", str(workload.path), *lake])
-    for name, depth in (("full", "10"), ("touch", "1")):
-        settings = {"MBO_BOOK__MATERIALISE": name, "MBO_BOOK__DEPTH": depth}
+    for what, materialise, flow in (
+        ("depth 10 and flow", "full", "true"),
+        ("depth 10", "full", "false"),
+        ("touch", "touch", "false"),
+    ):
+        settings = {"MBO_BOOK__MATERIALISE": materialise, "MBO_BOOK__FLOW": flow}
         wall, cpu, peak = run_process([*MBO, "book", "--force", *lake], **settings)
-        what = "depth 10 and flow" if name == "full" else "touch and flow"
         yield Figure(f"`mbo book`, {what}", workload.records, wall, cpu, peak)
 
 

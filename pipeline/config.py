@@ -77,6 +77,8 @@ class BookSettings:
     """Step of ``materialise = "grid"``."""
     assume_valid_after: str = ranged("", duration="optional")
     """Duration after which a book with an unknown start counts as valid; empty: never."""
+    flow: bool = True
+    """`mbo book` writes the table `flow`; features need it."""
     order_life: bool = False
     """`mbo book` writes the table `order_life`, too."""
 

@@ -184,6 +184,11 @@ def _check_book(chosen: FeatureSet, settings: Settings) -> None:
             "features are made from the rows of the book, and book.materialise is 'none'; "
             "set it to 'full' and run `mbo book` again"
         )
+    if not book.flow:
+        raise RequestError(
+            "features need the table `flow`, and book.flow is false; "
+            "set it to true and run `mbo book` again"
+        )
     depth = 1 if book.materialise == "touch" else book.depth
     check_depth([*chosen.features, *chosen.labels], depth, chosen.name)
 

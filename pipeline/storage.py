@@ -180,9 +180,13 @@ class _HashingFile:
         self.also: Any = None
         """A second hash of what is written, where one is wanted."""
         self.bytes = 0
+        self.dropped = False
+        """Nothing is written any more: pyarrow empties its buffers even when it is given up."""
 
     def write(self, data: Any) -> int:
         view = memoryview(data).cast("B")
+        if self.dropped:
+            return len(view)
         self.sha256.update(view)
         if self.also is not None:
             self.also.update(view)
@@ -321,8 +325,11 @@ class ParquetFile:
 
     def abandon(self) -> None:
         """Close without finishing and remove what was written."""
+        self._file.dropped = True
         with contextlib.suppress(Exception):
             self._writer.close()
+        with contextlib.suppress(Exception):
+            self._stream.flush()
         with contextlib.suppress(Exception):
             self._file.file.close()
         self.path.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from pipeline.book.tape import Prints, Rows
 
 
 class Batch(NamedTuple):
-    """Rows that became final: `book` and `flow` have the same number of rows."""
+    """Rows that became final: `book` and `flow` have the same number of rows, if flow is kept."""
 
     book: pa.Table
     flow: pa.Table
@@ -44,7 +44,9 @@ def book_rows(rows: Rows, n: int, key: tuple[int, int], table: tables.Table) -> 
 
 
 def flow_rows(rows: Rows, n: int) -> pa.Table:
-    """The same rows of `flow`."""
+    """The same rows of `flow`; none where there is no room for them."""
+    if not rows.flow.shape[1]:
+        return tables.FLOW.schema().empty_table()
     columns = [column_of(rows.event[:n], pa.int64())]
     columns += [column_of(column[:n], tables.SIZE) for column in rows.flow]
     return pa.Table.from_arrays(columns, schema=tables.FLOW.schema())

@@ -38,6 +38,7 @@ class BookOptions:
     materialise: str = "full"
     grid: str = "1s"
     assume_valid_after: str = ""
+    flow: bool = True
 
     def __post_init__(self) -> None:
         if self.materialise not in MODES:
@@ -66,6 +67,7 @@ class BookOptions:
             mode=mode,
             grid_step=_duration("book.grid", self.grid) if mode == tape.GRID else 0,
             assume_after=_duration("book.assume_valid_after", after) if after else -1,
+            flow=self.flow,
         )
 
 
@@ -237,7 +239,8 @@ class BookEngine:
         numbers: npt.NDArray[np.int64],
     ) -> Batch:
         wanted = self.options.materialise != "none"
-        rows = tape.new_rows(self.options.levels, len(ends) if wanted else 0)
+        count = len(ends) if wanted else 0
+        rows = tape.new_rows(self.options.levels, count, flow=self.options.flow)
         prints = tape.new_prints(int((records.action == ord("T")).sum()) if wanted else 0)
         run_kernel(one, records, numbers, rows, prints)
         return self._batch(one, rows, prints)
@@ -269,7 +272,7 @@ class BookEngine:
             return None
         batches, self._held = self._held, []
         for one in self.books.values():
-            rows = tape.new_rows(self.options.levels, 1)
+            rows = tape.new_rows(self.options.levels, 1, flow=self.options.flow)
             flush_grid(one.book, one.run, rows)
             batches.append(self._batch(one, rows, tape.new_prints(0)))
         return merge(batches) if batches else None

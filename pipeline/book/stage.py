@@ -116,6 +116,7 @@ class BookStage:
             "depth": options.levels,
             "materialise": options.materialise,
             "assume_valid_after": options.assume_valid_after,
+            "flow": options.flow,
             "rule": rule_of(dataset).bits,
         }
         if options.materialise == "grid":
@@ -160,6 +161,7 @@ class BookStage:
             materialise=params["materialise"],
             grid=params.get("grid", "1s"),
             assume_valid_after=params["assume_valid_after"],
+            flow=params["flow"],
         )
         day = date.fromisoformat(task.partition["date"])
         engine = BookEngine(int(day.strftime("%Y%m%d")), options, params["rule"])
@@ -210,21 +212,24 @@ class _RowWriters:
     def __init__(
         self, outputs: Outputs, options: BookOptions, together: Consolidator | None
     ) -> None:
-        wanted = (options.table, tables.FLOW, tables.TRADES)
-        written = wanted if options.materialise != "none" else ()
-        self._writers = [outputs.writer(table) for table in written]
-        self._together = together
+        wanted: dict[int, tables.Table] = {}
+        if options.materialise != "none":
+            wanted = {0: options.table, 1: tables.FLOW, 2: tables.TRADES}
+        if not options.flow:
+            wanted.pop(1, None)
         if together:
-            self._writers.append(outputs.writer(tables.CONSOLIDATED))
+            wanted[3] = tables.CONSOLIDATED
+        self._together = together
+        self._writers = {place: outputs.writer(table) for place, table in wanted.items()}
 
     def write(self, batch: Sequence[pa.Table]) -> None:
         if self._together:
             batch = (*batch, self._together.feed(batch[0]))
-        for writer, rows in zip(self._writers, batch, strict=False):
-            writer.write(rows)
+        for place, writer in self._writers.items():
+            writer.write(batch[place])
 
     def note(self, **facts: Any) -> None:
-        for writer in self._writers:
+        for writer in self._writers.values():
             writer.note(**facts)
 
 
@@ -237,7 +242,9 @@ def options_of(settings: Settings) -> BookOptions:
         For a depth, a choice or a duration that cannot be.
     """
     book = settings.book
-    return BookOptions(book.depth, book.materialise, book.grid, book.assume_valid_after)
+    return BookOptions(
+        book.depth, book.materialise, book.grid, book.assume_valid_after, flow=book.flow
+    )
 
 
 def read_chunks(mbo: Stored, first: int = 0) -> Iterator[Chunk]:

@@ -253,7 +253,7 @@ def _one_book(item: dict[str, Any], orders: pa.Table, options: BookOptions, rule
     # The last row showed the top as it is: rows are written whenever it changes.
     see_top(book, run)
     one = OneBook(*key, book, run, last_seen=item.get("last_seen", -1))
-    for column, number in item["flow"].items():
+    for column, number in item["flow"].items() if run.cursor[tape.WITH_FLOW] else ():
         one.flow[int(column)] = number
     counts = np.flatnonzero(one.flow[::2]) * 2
     run.flowed[0] = len(counts)

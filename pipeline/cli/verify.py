@@ -77,7 +77,7 @@ def _lake(call: Invocation, paths: list[Path]) -> Iterator[Invocation]:
             raw={"paths": tuple(str(path) for path in paths)},
             lake={"path": folder},
             # Every level the vendor may show is stored, and so compared too.
-            book={"depth": 10, "materialise": "full"},
+            book={"depth": 10, "materialise": "full", "flow": False},
         )
         yield replace(call, settings=settings, root=Path(folder))
 

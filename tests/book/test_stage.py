@@ -115,6 +115,26 @@ def split(records: Sequence[Rec], cuts: Sequence[int]) -> Days:
     return days
 
 
+def test_without_flow_the_rest_is_the_same(tmp_path: Path) -> None:
+    days = split(Market(random.Random(4)).run(300), (100, 200))
+    run(tmp_path / "with", days)
+    run(tmp_path / "without", days, flow=False)
+    kept = ("book ", "trades ", "quality ")
+    expected = {k: v for k, v in digest(tmp_path / "with").items() if k.startswith(kept)}
+    without = digest(tmp_path / "without")
+    assert len(expected) == 9
+    assert {k: v for k, v in without.items() if k.startswith(kept)} == expected
+    assert not [name for name in without if name.startswith("flow ")]
+
+
+def test_flow_that_is_not_wanted_any_more_goes(tmp_path: Path) -> None:
+    days = {("2024-01-02", "X"): wild(random.Random(5), 300)}
+    run(tmp_path, days)
+    run(tmp_path, days, flow=False)
+    assert LakeCatalog(tmp_path).partitions("flow") == []
+    assert not list((tmp_path / "flow").rglob("*.parquet"))
+
+
 def test_the_lake_holds_what_the_reference_says(tmp_path: Path) -> None:
     records = wild(random.Random(3), 500)
     run(tmp_path, {("2024-01-02", "X"): records})

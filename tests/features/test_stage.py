@@ -179,6 +179,7 @@ def test_an_empty_lake_names_the_command(tmp_path: Path) -> None:
     ("book", "message"),
     [
         (BookSettings(materialise="none"), "book.materialise is 'none'"),
+        (BookSettings(flow=False), "book.flow is false"),
         (BookSettings(depth=3), r"feature set 'deep': depth_imbalance_10.*needs? 10 levels"),
         (BookSettings(materialise="touch"), "book.depth = 10"),
     ],
