@@ -281,7 +281,7 @@ class ParquetFile:
     def _write_group(self, group: pa.Table) -> None:
         # One chunk a column: pages must not show where the caller's chunks ended.
         columns = [
-            _codes(column) if pa.types.is_string(field.type) else column.combine_chunks()
+            _codes(column) if pa.types.is_string(field.type) else _whole(column)
             for field, column in zip(self._schema, group.columns, strict=True)
         ]
         whole = pa.Table.from_arrays(columns, schema=self._writer.schema)
@@ -370,9 +370,14 @@ def _written_schema(schema: pa.Schema) -> pa.Schema:
     return pa.schema(fields)
 
 
+def _whole(column: pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """The column in one piece; copied only where it is not."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
 def _codes(column: pa.ChunkedArray) -> pa.Array:
     """Text as codes of the texts that occur, sorted: how it was coded before does not show."""
-    array = column.combine_chunks()
+    array = _whole(column)
     if isinstance(array, pa.ChunkedArray):  # older pyarrow; or too much text for one array
         array = pa.concat_arrays(array.chunks)
     if not pa.types.is_dictionary(array.type):

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline import packing, tables
+from pipeline.book.life_stage import ORDER_LIFE
 from pipeline.book.stage import BOOK
 from pipeline.book.state import METADATA_KEY
 from pipeline.catalog import LakeCatalog
@@ -204,6 +205,24 @@ def test_other_materialisations(tmp_path: Path, mode: str) -> None:
     one, two = everything(tmp_path / "symbols"), everything(tmp_path / "packed")
     assert all(one[key][0].equals(two[key][0]) for key in one)
     assert one.keys() == two.keys()
+
+
+@pytest.mark.usefixtures("small_groups")
+def test_lives_of_orders_are_the_same(tmp_path: Path) -> None:
+    days = market_days(7, NAMES[:4], DATES[:3])
+    lives = []
+    for name, packed in (("symbols", ()), ("packed", DATES[::2])):
+        run(tmp_path / name, days, *packed)
+        catalog = LakeCatalog(tmp_path / name)
+        options = RunOptions(workers=1)
+        summary = run_stage(ORDER_LIFE, catalog, Settings(), Selection(), options, Quiet())
+        assert summary.failed == summary.blocked == [], summary.details
+        found = catalog.partitions("order_life")
+        lives.append({item.partition.path: read_table(item) for item in found})
+    one, two = lives
+    assert one.keys() == two.keys()
+    assert sum(rows.num_rows for rows in one.values()) > 500
+    assert all(rows.equals(two[key]) for key, rows in one.items())
 
 
 def test_workers_change_no_byte(tmp_path: Path) -> None:
