@@ -127,7 +127,7 @@ MBO = Table(
     1,
     "MBO record, in file order",
     (
-        col("ts_recv", TS, "ns", "when the record could be known", "delta", "lz4", null=True),
+        col("ts_recv", TS, "ns", "when the record could be known", "delta", "none", null=True),
         _TS_EVENT,
         col(
             "ts_in_delta",
