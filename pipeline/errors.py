@@ -50,12 +50,6 @@ class StorageError(MboError):
     """The lake cannot be written or read: no space, no permission, locked by another run."""
 
 
-class CheckFailedError(MboError):
-    """A check ran and found differences."""
-
-    exit_code: ClassVar[int] = DIFFERENCES
-
-
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """``; did you mean 'x' or 'y'?`` for names close to ``name``, else a few known ones."""
     names = sorted(known)

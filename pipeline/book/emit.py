@@ -12,9 +12,9 @@ import numpy as np
 from pipeline.book import orders as ob
 from pipeline.book import tape
 from pipeline.book.layout import I64, Book, Scalar
-from pipeline.book.tape import BEST, NULL, WORST, Rows, Run
+from pipeline.book.tape import BEST, NULL, WORST, Records, Rows, Run
 from pipeline.jit import inline, kernel
-from pipeline.units import F_BAD_TS_RECV, F_SNAPSHOT
+from pipeline.units import F_BAD_TS_RECV, F_LAST, F_SNAPSHOT
 
 LARGEST: Final = 2**32 - 1
 """Sums that do not fit the tables' UInt32 stay here."""
@@ -28,6 +28,23 @@ def advance(clock: Scalar, ts_recv: Scalar, flags: Scalar) -> Scalar:
     if clock != tape.NO_TIME and flags & (F_BAD_TS_RECV | F_SNAPSHOT) == F_BAD_TS_RECV:
         return clock
     return max(clock, ts_recv)
+
+
+@inline
+def clock_at_end(records: Records, i: Scalar, clock: Scalar) -> Scalar:
+    """The running maximum of ts_recv at the end of the event that starts at record ``i``."""
+    j = i
+    snapshot = np.int64(records.flags[i]) & F_SNAPSHOT
+    while j < records.flags.shape[0]:
+        flags = np.int64(records.flags[j])
+        if snapshot and flags & F_SNAPSHOT == 0:
+            break
+        snapshot = flags & F_SNAPSHOT
+        clock = advance(clock, records.ts_recv[j], flags)
+        if flags & F_LAST:
+            break
+        j += 1
+    return clock
 
 
 @inline

@@ -21,6 +21,7 @@ from pipeline.book.emit import (
     TENTH_LEVEL,
     advance,
     begin_output,
+    clock_at_end,
     end_output,
     enter_flow,
     grid_row,
@@ -43,18 +44,7 @@ _AHEAD: Final = 16
 @inner
 def _grid_before(book: Book, run: Run, rows: Rows, records: Records, i: Scalar) -> None:
     """Write the grid row that is due before the event that starts at record ``i``."""
-    clock, j = run.cursor[tape.CLOCK], i
-    snapshot = np.int64(records.flags[i]) & F_SNAPSHOT
-    while j < records.flags.shape[0]:
-        flags = np.int64(records.flags[j])
-        if snapshot and flags & F_SNAPSHOT == 0:
-            break
-        snapshot = flags & F_SNAPSHOT
-        clock = advance(clock, records.ts_recv[j], flags)
-        if flags & F_LAST:
-            break
-        j += 1
-    grid_row(book, run, rows, clock)
+    grid_row(book, run, rows, clock_at_end(records, i, run.cursor[tape.CLOCK]))
 
 
 @inline

@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.book import life_tape as lt
 from pipeline.book import orders as ob
-from pipeline.book.emit import advance
+from pipeline.book.emit import advance, clock_at_end
 from pipeline.book.layout import I64, Book, Scalar
 from pipeline.book.tape import NO_TIME, NULL, Records
 from pipeline.jit import inline, kernel
@@ -269,17 +269,7 @@ def _clear_shelf(shelf: Book, shelf_live: I64, cursor: I64, out: I64) -> None:
 @inline
 def _begin(book: Book, cursor: I64, records: Records, i: Scalar, number: Scalar) -> None:
     """The first record of an event: its key, its time, the touch before it."""
-    clock, j = cursor[lt.CLOCK], i
-    snapshot = np.int64(records.flags[i]) & F_SNAPSHOT
-    while j < records.flags.shape[0]:
-        flags = np.int64(records.flags[j])
-        if snapshot and flags & F_SNAPSHOT == 0:
-            break
-        snapshot = flags & F_SNAPSHOT
-        clock = advance(clock, records.ts_recv[j], flags)
-        if flags & F_LAST:
-            break
-        j += 1
+    clock = clock_at_end(records, i, cursor[lt.CLOCK])
     if cursor[lt.FIRST_CLOCK] == NO_TIME:
         cursor[lt.FIRST_CLOCK] = advance(
             cursor[lt.CLOCK], records.ts_recv[i], np.int64(records.flags[i])

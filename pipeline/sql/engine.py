@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     import polars as pl
 
 _NO_TABLE = re.compile(r"Table with name \"?([^\"\s]+?)\"? does not exist")
-_SUGGESTION = re.compile(r"\s*Did you mean .*", re.DOTALL)
 
 
 T = TypeVar("T")

@@ -32,7 +32,6 @@ SIDE_NAMED: Final = frozenset({"GLBX.MDP3", "SIM.MDP3"})
 Elsewhere the vendor leaves it N."""
 
 N_SIDE: Final = ord("N")
-_UNCHANGED: Final = 255
 _BYTES: Final = {letter: ord(letter) for letter in "ABCDFMNRST"}
 _PLACE: Final = ("record", "row", "valid", "snapshot")
 """Columns that say where a row of ours comes from."""
