@@ -86,7 +86,8 @@ import numba  # noqa: E402
 F = TypeVar("F", bound=Callable[..., Any])
 
 _compile: Any = numba.njit
-"""numba's types name only some of its options."""
+_type_of: Any = numba.typeof
+"""numba's types name only some of its options, and not all of its functions."""
 
 
 def njit(function: F) -> F:
@@ -147,3 +148,16 @@ def inner(function: F) -> F:
         _nrt=False,
     )(function)
     return compiled
+
+
+def entry_point(function: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
+    """A kernel's machine code for arguments of exactly these types, to be called like it.
+
+    The dispatcher looks at the type of every array at every call, inside named tuples too: 8 us
+    for the 46 arrays of a book, where the call itself takes 0.7 us.  Nothing checks types after
+    that: for callers that own their arrays and make them alike every time.
+    """
+    if not hasattr(function, "compile"):  # interpreted, for tests
+        return function
+    entry: Callable[..., Any] = function.compile(tuple(map(_type_of, arguments)))
+    return entry

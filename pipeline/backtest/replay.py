@@ -18,8 +18,7 @@ from pipeline.backtest.state import Sim, grow_sim, new_sim
 from pipeline.backtest.tables import MARKOUT_HORIZONS, READINGS
 from pipeline.book.columns import Chunk
 from pipeline.book.layout import I64, Book, new_book
-from pipeline.book.state import no_records
-from pipeline.book.tape import Records
+from pipeline.book.tape import Records, no_records
 from pipeline.errors import InputError
 from pipeline.units import NS_PER_MINUTE, NS_PER_S, event_base
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.book.tape import NULL, Records
+from pipeline.book.tape import NULL, Records, no_records
 from pipeline.errors import InputError
 from pipeline.units import F_LAST, F_SNAPSHOT
 
@@ -93,6 +93,16 @@ def chunk_of_structs(array: npt.NDArray[Any], first_record: int = 0) -> Chunk:
         column("publisher_id", np.uint16),
         column("instrument_id", np.uint32),
     )
+
+
+def check_types(records: Records) -> None:
+    """Raise ValueError where a column is not of the kernel's type, or not contiguous."""
+    models: tuple[npt.NDArray[Any], ...] = no_records()
+    columns: tuple[npt.NDArray[Any], ...] = records
+    for name, column, model in zip(Records._fields, columns, models, strict=True):
+        if column.dtype != model.dtype or not column.flags.c_contiguous:
+            layout = "contiguous" if column.flags.c_contiguous else "strided"
+            raise ValueError(f"records.{name} is {layout} {column.dtype}, not {model.dtype}")
 
 
 def take(chunk: Chunk, where: slice | npt.NDArray[Any]) -> Chunk:

@@ -187,8 +187,11 @@ def see_top(book: Book, run: Run) -> None:
 
 
 @inline
-def write_row(run: Run, rows: Rows, ts_recv: Scalar) -> None:
-    """The state after the last event end becomes a row."""
+def write_row(run: Run, rows: Rows, ts_recv: Scalar, due: Scalar) -> None:
+    """The state after the last event end becomes a row; where ``due`` is 0, the next overwrites it.
+
+    Whether the touch moved cannot be predicted: a row written for nothing costs less than asking.
+    """
     cursor = run.cursor
     row = np.uint64(cursor[tape.N_ROWS])
     rows.event[row] = cursor[tape.NUMBER]
@@ -197,7 +200,11 @@ def write_row(run: Run, rows: Rows, ts_recv: Scalar) -> None:
     rows.sequence[row] = cursor[tape.SEQUENCE]
     rows.valid[row] = cursor[tape.VALID]
     rows.state[row] = cursor[tape.STATE]
+    cursor[tape.N_ROWS] += due
+    run.counters[tape.Q_ROWS] += due
     flow, flowed = run.flow, run.flowed
+    if flowed[0] == 0 or due == 0:
+        return
     for k in range(1, flowed[0] + 1):
         column = np.uint64(flowed[np.uint64(k)])
         size = column + np.uint64(1)
@@ -206,8 +213,31 @@ def write_row(run: Run, rows: Rows, ts_recv: Scalar) -> None:
         flow[column] = 0
         flow[size] = 0
     flowed[0] = 0
-    cursor[tape.N_ROWS] += 1
-    run.counters[tape.Q_ROWS] += 1
+
+
+@inline
+def touch_row(book: Book, run: Run, rows: Rows, ts_recv: Scalar, due: Scalar) -> None:
+    """A row with one level a side, if it is ``due`` or the touch differs from the last row's."""
+    top, row, zero = run.top, np.uint64(run.cursor[tape.N_ROWS]), np.uint64(0)
+    for side in range(2):
+        at = book.meta[ob.N_SIDE + side] - 1
+        key, size, orders = np.int64(WORST), np.int64(0), np.int64(0)
+        price = np.int64(NULL)
+        if at >= 0:
+            key = book.ladder[side, 0, np.uint64(at)]
+            price = key ^ -side
+            slot = np.uint64(book.ladder[side, 1, np.uint64(at)])
+            size = book.levels[slot, ob.TOTAL]
+            orders = book.levels[slot, ob.COUNT]
+        due |= top[side, 0, zero] ^ key | top[side, 1, zero] ^ size | top[side, 2, zero] ^ orders
+        top[side, 0, zero] = key
+        top[side, 1, zero] = size
+        top[side, 2, zero] = orders
+        rows.price[side, row] = price
+        shown: Scalar = min(size, LARGEST)
+        rows.size[side, row] = np.uint32(shown)
+        rows.orders[side, row] = np.uint32(orders)
+    write_row(run, rows, ts_recv, np.int64(due != 0))
 
 
 @kernel
@@ -236,7 +266,7 @@ def grid_row(book: Book, run: Run, rows: Rows, until: Scalar) -> None:
     if cursor[tape.GRID_EVENTS] > 0 and until >= cursor[tape.GRID_NEXT]:
         for side in range(2):
             reread(book, run, rows, np.int64(side), np.int64(BEST), np.int64(WORST))
-        write_row(run, rows, cursor[tape.GRID_NEXT])
+        write_row(run, rows, cursor[tape.GRID_NEXT], np.int64(1))
         cursor[tape.GRID_EVENTS] = 0
 
 

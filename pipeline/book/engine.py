@@ -7,8 +7,9 @@ together, in the order in which they end.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -17,12 +18,13 @@ import numpy.typing as npt
 from pipeline import tables
 from pipeline.book import tape
 from pipeline.book.arrow import Batch, book_rows, flow_rows, merge, trade_rows
-from pipeline.book.columns import Chunk, cut, event_ends, join, take
+from pipeline.book.columns import Chunk, check_types, cut, event_ends, join, take
 from pipeline.book.emit import flush_grid
 from pipeline.book.kernel import process
 from pipeline.book.layout import N_ORDERS, Book, grow, new_book
 from pipeline.book.tape import Prints, Records, Rows, Run
 from pipeline.errors import RequestError
+from pipeline.jit import entry_point
 from pipeline.units import F_LAST, F_SNAPSHOT, event_base, parse_duration
 
 MODES: Final = ("full", "touch", "grid", "none")
@@ -60,7 +62,8 @@ class BookOptions:
         return tables.book_table(self.levels)
 
     def new_run(self) -> Run:
-        mode = {"grid": tape.GRID, "none": tape.NO_ROWS}.get(self.materialise, tape.FULL)
+        every = tape.TOUCH_ONLY if self.levels == 1 else tape.FULL
+        mode = {"grid": tape.GRID, "none": tape.NO_ROWS}.get(self.materialise, every)
         after = self.assume_valid_after
         return tape.new_run(
             depth=self.levels,
@@ -137,6 +140,7 @@ class BookEngine:
 
     def feed(self, chunk: Chunk) -> Iterator[Batch]:
         """Take records in; yields the rows of the events that ended with them."""
+        check_types(chunk.records)
         for start in range(0, len(chunk.publisher), self._slice):
             part = take(chunk, slice(start, start + self._slice))
             batch = self._feed(part)
@@ -288,13 +292,28 @@ class BookEngine:
         return values
 
 
+@cache
+def _process() -> Callable[..., Any]:
+    """The kernel's machine code."""
+    run = tape.new_run(depth=1, mode=tape.NO_ROWS)
+    numbers = np.empty(0, np.int64)
+    return entry_point(
+        process, new_book(), run, tape.no_records(), numbers, tape.new_rows(1, 0),
+        tape.new_prints(0), 0,
+    )  # fmt: skip
+
+
 def run_kernel(
     one: OneBook, records: Records, numbers: npt.NDArray[np.int64], rows: Rows, prints: Prints
 ) -> None:
-    """Apply whole events to a book, growing it where they need room."""
+    """Apply whole events to a book, growing it where they need room.
+
+    Every array has the type that :mod:`pipeline.book.tape` or :mod:`pipeline.book.layout` gives
+    it: nothing here looks again (see :func:`columns.check_types`).
+    """
     done, total = 0, len(records.flags)
     while True:
-        done = int(process(one.book, one.run, records, numbers, rows, prints, done))
+        done = int(_process()(one.book, one.run, records, numbers, rows, prints, done))
         if done == total:
             return
         one.book = grow(one.book)

@@ -27,6 +27,7 @@ from pipeline.book.emit import (
     grid_row,
     key_at,
     reread,
+    touch_row,
     write_row,
 )
 from pipeline.book.idmap import foresee
@@ -110,7 +111,10 @@ def _end(book: Book, run: Run, rows: Rows, prints: Prints, number: Scalar) -> No
             if reread(book, run, rows, side, high, low):
                 changed = True
         if changed or validity_changed or cursor[tape.TRADED] or cursor[tape.REBUILT]:
-            write_row(run, rows, clock)
+            write_row(run, rows, clock, np.int64(1))
+    elif cursor[tape.MODE] == tape.TOUCH_ONLY:
+        due = np.int64(validity_changed) | cursor[tape.TRADED] | cursor[tape.REBUILT]
+        touch_row(book, run, rows, clock, due)
     elif cursor[tape.MODE] == tape.GRID:
         cursor[tape.GRID_EVENTS] += 1
         cursor[tape.GRID_NEXT] = (clock // cursor[tape.GRID_STEP] + 1) * cursor[tape.GRID_STEP]
@@ -177,6 +181,12 @@ def _fill(book: Book, run: Run, records: Records, i: Scalar) -> None:
         if ob.first_in_queue(book, slot):
             counters[tape.Q_FIFO_CONSISTENT] += 1
     ob.note_fill(book, slot, np.int64(records.size[i]))
+
+
+@inline
+def _marks(cursor: I64) -> Scalar:
+    """Whether rows follow the levels that were marked."""
+    return cursor[tape.MODE] == tape.FULL or cursor[tape.MODE] == tape.GRID
 
 
 @inline
@@ -309,10 +319,11 @@ def _record(book: Book, run: Run, records: Records, prints: Prints, i: Scalar) -
             records.ts_event[i],
         )
         _tally(run, change, action, flags)
-        if cursor[tape.MODE] != tape.NO_ROWS and ob.ADDED <= change.effect <= ob.MOVED:
-            _mark(run, change)
-            if flags & F_TOB:
-                _mark_all(run)
+        if ob.ADDED <= change.effect <= ob.MOVED:
+            if _marks(cursor):
+                _mark(run, change)
+                if flags & F_TOB:
+                    _mark_all(run)
             if cursor[tape.WITH_FLOW] and flags & F_SNAPSHOT == 0:
                 enter_flow(run, change)
 
@@ -345,7 +356,7 @@ def process(
     """
     cursor, end = run.cursor, records.flags.shape[0]
     i = ahead = np.int64(start)
-    if cursor[tape.MODE] != tape.NO_ROWS:
+    if _marks(cursor):
         begin_output(run)
     while True:
         ends = False
@@ -371,6 +382,6 @@ def process(
                 continue
         _end(book, run, rows, prints, numbers[cursor[tape.AT_EVENT]])
         cursor[tape.AT_EVENT] += 1
-    if cursor[tape.MODE] != tape.NO_ROWS:
+    if _marks(cursor):
         end_output(run, rows)
     return i

@@ -22,8 +22,8 @@ from pipeline.book.columns import Chunk, column_of, text_of
 from pipeline.book.engine import BookEngine, BookOptions, OneBook
 from pipeline.book.layout import I64, Book, grow, new_book
 from pipeline.book.life import adopt, finish, follow
-from pipeline.book.state import BookState, no_records, resume
-from pipeline.book.tape import NULL, Records
+from pipeline.book.state import BookState, resume
+from pipeline.book.tape import NULL, Records, no_records
 from pipeline.units import NS_PER_DAY
 
 _ROWS: Final = 2048

@@ -259,15 +259,10 @@ def _one_book(item: dict[str, Any], orders: pa.Table, options: BookOptions, rule
     run.flowed[0] = len(counts)
     run.flowed[1 : 1 + len(counts)] = counts
     if item["pending"]:
-        kinds = [column.dtype for column in no_records()]
+        kinds = [column.dtype for column in tape.no_records()]
         columns = zip(*item["pending"], strict=True)
         one.pending = [Records._make(np.array(c, k) for c, k in zip(columns, kinds, strict=True))]
     return one
-
-
-def no_records() -> Records:
-    wide, narrow, byte = np.empty(0, np.int64), np.empty(0, np.uint32), np.empty(0, np.uint8)
-    return Records(wide, wide, narrow, wide, wide, narrow, byte, byte, byte, byte, wide)
 
 
 def warm_kernels() -> None:
@@ -276,7 +271,7 @@ def warm_kernels() -> None:
     engine = BookEngine(20000101, options, ob.DEFAULT_RULE)
     one = OneBook(0, 0, new_book(), options.new_run())
     none = np.empty(0, np.int64)
-    run_kernel(one, no_records(), none, tape.new_rows(options.levels, 0), tape.new_prints(0))
+    run_kernel(one, tape.no_records(), none, tape.new_rows(options.levels, 0), tape.new_prints(0))
     one.book = new_book(orders=1024)
     rehash(new_book().table, one.book.table)
     engine.books[0, 0] = one

@@ -28,9 +28,11 @@ BEST: Final = 2**63 - 1
 """One that no price is above."""
 
 FULL: Final = 0
-"""A row where the top levels changed or a trade printed; ``touch`` is this with depth 1."""
+"""A row where the top levels changed or a trade printed."""
 GRID: Final = 1
 NO_ROWS: Final = 2
+TOUCH_ONLY: Final = 3
+"""FULL with one level a side: the same rows, found by comparing instead of by marks."""
 
 ZONE_FLOWS: Final = 12
 """Flow columns of a side and zone: six kinds, count and size each."""
@@ -116,6 +118,12 @@ class Records(NamedTuple):
     action: U8
     side: U8
     record: I64
+
+
+def no_records() -> Records:
+    """Records without a row."""
+    wide, narrow, byte = np.empty(0, np.int64), np.empty(0, np.uint32), np.empty(0, np.uint8)
+    return Records(wide, wide, narrow, wide, wide, narrow, byte, byte, byte, byte, wide)
 
 
 class Run(NamedTuple):

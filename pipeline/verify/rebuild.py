@@ -22,8 +22,8 @@ from pipeline.book import tape
 from pipeline.book.columns import Chunk, join, take
 from pipeline.book.engine import BookEngine, BookOptions
 from pipeline.book.layout import Book, grow, new_book
-from pipeline.book.state import BookState, no_records, resume
-from pipeline.book.tape import Records
+from pipeline.book.state import BookState, resume
+from pipeline.book.tape import Records, no_records
 from pipeline.units import event_base
 from pipeline.verify import kernel as vk
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.book.columns import chunk_of_structs
 from pipeline.book.engine import BookEngine, BookOptions
 from pipeline.book.layout import DEFAULT_RULE
 from pipeline.book.state import checkpoint, closing_state, mismatches, resume
@@ -27,7 +28,12 @@ from tests.book.support import (
 )
 from tests.reference.book import LAST, UNDEF, Rec, reference_day
 
-MODES: list[dict[str, Any]] = [{}, {"materialise": "grid"}, {"materialise": "none"}]
+MODES: list[dict[str, Any]] = [
+    {},
+    {"materialise": "touch"},
+    {"materialise": "grid"},
+    {"materialise": "none"},
+]
 
 
 def stream(seed: int, length: int = 240) -> list[Rec]:
@@ -228,3 +234,18 @@ def test_a_grid_of_several_books_has_no_checkpoint_in_mid_day() -> None:
     ran = run_engine(records, finish=False, materialise="grid")
     with pytest.raises(ValueError, match="kept back"):
         checkpoint(ran.engine)
+
+
+def test_columns_of_another_type_are_refused() -> None:
+    """The kernel is called without looking at types again: it would read other bytes."""
+    chunk = structs(stream(0))
+    records = chunk_of_structs(chunk).records
+    engine = BookEngine(DATE, BookOptions(), DEFAULT_RULE)
+    good = chunk_of_structs(chunk)
+    for name, column in [
+        ("size", records.size.astype("int64")),
+        ("price", records.price.astype("float64")),
+        ("ts_recv", records.ts_recv.repeat(2)[::2]),
+    ]:
+        with pytest.raises(ValueError, match=f"records.{name} is"):
+            list(engine.feed(good._replace(records=records._replace(**{name: column}))))
