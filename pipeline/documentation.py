@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pipeline.columns import Column
 from pipeline.roots import ROOT
-from pipeline.tables import FEATURE_KEYS, STATIC_TABLES, Column, Table, book_table
+from pipeline.tables import FEATURE_KEYS, STATIC_TABLES, Table, book_table
 
 _KEYS = {
     "date": "`dataset`, `date` (UTC date of the index time), `symbol`",

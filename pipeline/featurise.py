@@ -24,6 +24,8 @@ from features.registry import Column
 from features.sets import FeatureSet, feature_set, load_user_features
 from pipeline.calendar import Calendar, Session, calendar_for, hours_of, utc_dates
 from pipeline.calendar_status import session_with_status
+from pipeline.columns import TS, Encoding
+from pipeline.columns import Column as TableColumn
 from pipeline.config import Settings
 from pipeline.errors import InputError, RequestError
 from pipeline.frames import Day, LakeRows
@@ -42,8 +44,7 @@ from pipeline.stage import (
     Writer,
     require,
 )
-from pipeline.tables import DYNAMIC_VERSIONS, FEATURE_KEYS, TS, Encoding, Table
-from pipeline.tables import Column as TableColumn
+from pipeline.tables import DYNAMIC_VERSIONS, FEATURE_KEYS, Table
 from pipeline.units import NS_PER_S
 
 INPUT_TABLES: Final = ("book", "flow", "trades")

@@ -22,10 +22,12 @@ from typing import Any, Final, Protocol
 
 import pyarrow as pa
 
+from pipeline.columns import TEXT, Column
 from pipeline.errors import InputError
+from pipeline.parquet import ParquetFile, rows_per_group
 from pipeline.stage import Span, Stored
-from pipeline.storage import INDEX, ParquetFile, read_json, rows_per_group
-from pipeline.tables import TEXT, Column, Table
+from pipeline.storage import INDEX, read_json
+from pipeline.tables import Table
 
 SYMBOL: Final = Column("symbol", TEXT, "", "raw symbol", encoding="dict")
 SHARED_FRACTION: Final = 8

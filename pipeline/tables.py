@@ -1,8 +1,7 @@
-"""Every table of the lake, declared once: columns, types, units, nullability, encodings.
+"""Every table of the lake, declared once: its columns, its key, what a row is.
 
 ``docs/tables.md`` is generated from here; the writer takes schema and encodings from here;
-readers and views ask here.  Undefined is null.  Prices are Int64 in 1e-9 units; times are
-``timestamp[ns, UTC]``; sizes are UInt32.
+readers and views ask here.  What a column is, :mod:`pipeline.columns` says.
 """
 
 from __future__ import annotations
@@ -14,21 +13,25 @@ from typing import Literal
 
 import pyarrow as pa
 
+from pipeline.book.life_columns import LIFE_COLUMNS
+from pipeline.columns import (
+    EVENT,
+    INSTRUMENT,
+    MONEY,
+    PRICE,
+    PUBLISHER,
+    SEQUENCE,
+    SIZE,
+    TEXT,
+    TS,
+    TS_EVENT,
+    TS_RECV,
+    Column,
+    col,
+)
 from pipeline.errors import RequestError
 
-Encoding = Literal["dict", "delta", "split", "plain"]
-"""Parquet encodings: dictionary, DELTA_BINARY_PACKED, BYTE_STREAM_SPLIT, PLAIN."""
-
-Codec = Literal["zstd", "lz4", "none"]
-"""Compression of the encoded pages: zstd level 1, LZ4, none; what each costs: docs/storage.md."""
-
 Key = Literal["date", "session", "dataset", "run", "source"]
-
-TS = pa.timestamp("ns", tz="UTC")
-PRICE = pa.int64()
-SIZE = pa.uint32()
-TEXT = pa.string()
-MONEY = pa.decimal128(38, 9)
 
 MAX_DEPTH = 50
 DEFAULT_DEPTH = 10
@@ -42,28 +45,6 @@ BOOK_STATES = ("normal", "one_sided", "locked", "crossed")
 
 BOOK_STARTS = ("empty", "clear", "snapshot", "carried", "unknown")
 """Text of ``quality.start`` by its code in kernels."""
-
-LIFE_ENTERED = ("add", "modify", "snapshot", "carried")
-"""Text of ``order_life.entered`` by its code in kernels."""
-
-LIFE_OUTCOMES = ("filled", "cancelled", "replaced", "cleared", "snapshot", "resting")
-"""Text of ``order_life.outcome`` by its code in kernels."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column: name, Arrow type, unit, whether null is possible, meaning, encoding."""
-
-    name: str
-    type: pa.DataType
-    unit: str
-    description: str
-    nullable: bool = False
-    encoding: Encoding = "dict"
-    codec: Codec = "zstd"
-
-    def field(self) -> pa.Field:
-        return pa.field(self.name, self.type, nullable=self.nullable)
 
 
 @dataclass(frozen=True)
@@ -90,37 +71,6 @@ class Table:
         raise RequestError.unknown("column", name, [c.name for c in self.columns], where=self.name)
 
 
-def col(
-    name: str,
-    type_: pa.DataType,
-    unit: str,
-    description: str,
-    encoding: Encoding = "dict",
-    codec: Codec = "zstd",
-    *,
-    null: bool = False,
-) -> Column:
-    """A column, in the order people read it: name, type, unit, meaning, encoding, codec."""
-    return Column(name, type_, unit, description, null, encoding, codec)
-
-
-_TS_RECV = col(
-    "ts_recv", TS, "ns", "when the record could be known (capture clock)", "delta", "lz4"
-)
-_TS_EVENT = col(
-    "ts_event", TS, "ns", "the venue's clock; old on snapshot rows", "delta", "none", null=True
-)
-_EVENT = col(
-    "event", pa.int64(), "", "YYYYMMDD x 10^10 + number of the event in the day", "delta", "lz4"
-)
-_SEQUENCE = col(
-    "sequence", pa.uint32(), "", "the venue's message number, per channel", "delta", "none"
-)
-_PUBLISHER = col("publisher_id", pa.uint16(), "", "publisher; one book each", "plain", "lz4")
-_INSTRUMENT = col(
-    "instrument_id", pa.uint32(), "", "the vendor's instrument number of that day", "plain", "lz4"
-)
-
 MBO = Table(
     "mbo",
     "date",
@@ -128,7 +78,7 @@ MBO = Table(
     "MBO record, in file order",
     (
         col("ts_recv", TS, "ns", "when the record could be known", "delta", "none", null=True),
-        _TS_EVENT,
+        TS_EVENT,
         col(
             "ts_in_delta",
             pa.int32(),
@@ -137,7 +87,7 @@ MBO = Table(
             "delta",
             "none",
         ),
-        _SEQUENCE,
+        SEQUENCE,
         col(
             "order_id",
             pa.uint64(),
@@ -164,8 +114,8 @@ MBO = Table(
             "lz4",
         ),
         col("channel_id", pa.uint8(), "", "the venue's channel", "plain", "lz4"),
-        _PUBLISHER,
-        _INSTRUMENT,
+        PUBLISHER,
+        INSTRUMENT,
         col(
             "action",
             TEXT,
@@ -269,12 +219,12 @@ def book_table(depth: int = DEFAULT_DEPTH) -> Table:
         "event end whose top levels differ from the last row's, or that traded; one row at the "
         "start of validity and after a snapshot",
         (
-            _EVENT,
-            _TS_RECV,
-            _TS_EVENT,
-            _SEQUENCE,
-            _PUBLISHER,
-            _INSTRUMENT,
+            EVENT,
+            TS_RECV,
+            TS_EVENT,
+            SEQUENCE,
+            PUBLISHER,
+            INSTRUMENT,
             col("valid", pa.bool_(), "", "the contents are known to be complete"),
             col("state", TEXT, "", "normal, one_sided, locked or crossed"),
             *_level_columns(depth),
@@ -293,7 +243,7 @@ FLOW = Table(
     1,
     "the rows of `book`, in the same order: what happened since the previous row",
     (
-        _EVENT,
+        EVENT,
         *(
             col(
                 flow_column(side, zone, kind, measure),
@@ -317,14 +267,14 @@ TRADES = Table(
     1,
     "trade print (T record)",
     (
-        _EVENT,
-        _TS_RECV,
-        _TS_EVENT,
+        EVENT,
+        TS_RECV,
+        TS_EVENT,
         col("price", PRICE, "1e-9", "execution price", null=True),
         col("size", SIZE, "contracts", "executed size of the print"),
         col("side", TEXT, "", "aggressor: B buyer, A seller, N none (auction, implied)"),
-        _PUBLISHER,
-        _INSTRUMENT,
+        PUBLISHER,
+        INSTRUMENT,
         col("bid_px", PRICE, "1e-9", "best bid just before the print", null=True),
         col("ask_px", PRICE, "1e-9", "best ask just before the print", null=True),
         col("bid_sz", SIZE, "contracts", "its size; 0 where there is no bid"),
@@ -342,9 +292,9 @@ CONSOLIDATED = Table(
     "change of the best bid or offer over the books of several publishers; only where a day and "
     "symbol has them",
     (
-        _EVENT,
+        EVENT,
         col("ts_recv", TS, "ns", "when it could be known: latest clock of the books", "delta"),
-        _TS_EVENT,
+        TS_EVENT,
         col("publisher_id", pa.uint16(), "", "publisher whose event changed it"),
         col("bid_px", PRICE, "1e-9", "best bid of all valid books", null=True),
         col("ask_px", PRICE, "1e-9", "best offer of all valid books", null=True),
@@ -413,99 +363,13 @@ QUALITY = Table(
 )
 
 
-def _many(name: str, unit: str, description: str, *, null: bool = False) -> Column:
-    return col(name, pa.uint64(), unit, description, null=null)
-
-
-def _moment(prefix: str, what: str) -> tuple[Column, ...]:
-    """Event and times of something that may not have happened, or not been seen."""
-    return (
-        col(f"{prefix}_event", pa.int64(), "", f"event {what}", "delta", null=True),
-        col(f"{prefix}_ts_recv", TS, "ns", "when that could be known", "delta", null=True),
-        col(f"{prefix}_ts_event", TS, "ns", "the venue's time of its record", "delta", null=True),
-    )
-
-
-def _joined(prefix: str, then: str) -> tuple[Column, ...]:
-    """Where an order stood once it had joined a queue."""
-    behind = "behind its side's touch before the event; negative: better"
-    return (
-        _many(f"{prefix}_ahead_orders", "orders", f"in the queue before it {then}", null=True),
-        _many(f"{prefix}_ahead_size", "contracts", "their size", null=True),
-        col(f"{prefix}_distance", PRICE, "1e-9", f"its price {behind}", null=True),
-        col(
-            f"{prefix}_opposite",
-            PRICE,
-            "1e-9",
-            "from its price to the other side's touch before the event; 0 or less: marketable",
-            null=True,
-        ),
-    )
-
-
 ORDER_LIFE = Table(
     "order_life",
     "date",
     1,
     "order that rested in the day: its life within the UTC day, in the order in which rows "
     "could be known; on request",
-    (
-        _PUBLISHER,
-        _INSTRUMENT,
-        col("order_id", pa.uint64(), "", "the venue's order number", "split"),
-        col("side", TEXT, "", "B bid, A ask; of its last place"),
-        col("entered", TEXT, "", "add, modify (of an unknown order), snapshot or carried"),
-        *_moment("entered", "in which it entered; null: entered before it was seen"),
-        *_joined("entered", "at entry"),
-        col("first_price", PRICE, "1e-9", "limit price when first seen"),
-        col("first_size", SIZE, "contracts", "displayed size when first seen"),
-        *_moment("place", "in which it took its last place; null: before it was seen"),
-        col("price", PRICE, "1e-9", "limit price of its last place"),
-        col("place_size", SIZE, "contracts", "displayed size as it took that place", null=True),
-        *_joined("place", "there"),
-        col("valid", pa.bool_(), "", "the book was complete then: what stood ahead is exact"),
-        _many("modifies_kept", "records", "M that kept its place, fills apart"),
-        _many("modifies_lost", "records", "M that lost its place, refills apart"),
-        _many("reprices", "records", "those that changed its price or side"),
-        _many("partial_cancels", "records", "C of a part of the size, fills apart"),
-        _many("refills", "records", "M that showed more again after an F, at the same price"),
-        _many("refill_size", "contracts", "size they showed anew"),
-        _many("fills", "fills", "F records that name it"),
-        _many("fill_size", "contracts", "their size"),
-        _many("queue_fills", "fills", "those in normal trading that an aggressor met in its queue"),
-        _many("fills_out_of_turn", "fills", "those of them while orders ahead were not filled"),
-        *_moment("first_fill", "of its first F of the day"),
-        _many(
-            "first_fill_ahead_orders",
-            "orders",
-            "ahead then, not yet filled; null: not met in its queue (auction, modified to cross)",
-            null=True,
-        ),
-        _many("first_fill_ahead_size", "contracts", "their size not yet filled", null=True),
-        _many("max_size", "contracts", "largest displayed size"),
-        _many("size_added", "contracts", "growth of the displayed size, refills included"),
-        _many("size_executed", "contracts", "displayed size that F took away"),
-        _many("size_cancelled", "contracts", "displayed size that C and M took away besides"),
-        col(
-            "outcome",
-            TEXT,
-            "",
-            "filled, cancelled, replaced, cleared, snapshot (not in it) or resting",
-        ),
-        *_moment("left", "in which it left; null: rests at the day's end"),
-        col("left_size", SIZE, "contracts", "displayed size just before it left, or at the end"),
-        _many("left_ahead_orders", "orders", "in the queue before it then"),
-        _many("left_ahead_size", "contracts", "their size"),
-        _many("left_queue_orders", "orders", "in the whole queue then, itself included"),
-        _many("left_queue_size", "contracts", "their size"),
-        col(
-            "known_at",
-            TS,
-            "ns",
-            "when the row could be known: left_ts_recv, or the end of the UTC day",
-            "delta",
-        ),
-    ),
+    LIFE_COLUMNS,
 )
 
 FEATURE_KEYS: tuple[Column, ...] = (

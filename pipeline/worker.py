@@ -18,10 +18,10 @@ from pipeline.catalog import Resolved, commit_path, output_path
 from pipeline.errors import MboError
 from pipeline.lanes import Lane, Lanes
 from pipeline.packing import SYMBOL, PackedFile, index_path, packed_table
+from pipeline.parquet import ParquetFile
 from pipeline.roots import check_roots
 from pipeline.stage import Partition, Stage, Stored, Task
 from pipeline.storage import (
-    ParquetFile,
     commit_file,
     crash_point,
     read_json,

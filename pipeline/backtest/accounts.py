@@ -35,7 +35,8 @@ from pipeline.backtest.tables import (
 )
 from pipeline.book.columns import column_of, text_of
 from pipeline.book.layout import I64
-from pipeline.tables import PRICE, SIZE, TS, Table
+from pipeline.columns import PRICE, SIZE, TS
+from pipeline.tables import Table
 from pipeline.units import UNDEF_PRICE
 
 SIDES = ("B", "A")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from pipeline.tables import MONEY
+from pipeline.columns import MONEY
 
 _MASK = (1 << 64) - 1
 

@@ -16,9 +16,9 @@ from pipeline.backtest.metrics import Figures, SymbolRows, figures
 from pipeline.backtest.money import money_column
 from pipeline.backtest.request import Request
 from pipeline.backtest.tables import RUNS
+from pipeline.columns import MONEY
 from pipeline.config import Settings
 from pipeline.stage import Catalog, Inputs, Outputs, Partition, Selection, TableRef, Task
-from pipeline.tables import MONEY
 
 SIMULATED: Final = "SIM."
 """Datasets of the built-in sample market begin with this."""

@@ -10,7 +10,8 @@ from typing import Final
 
 import pyarrow as pa
 
-from pipeline.tables import MONEY, PRICE, SIZE, TEXT, TS, Column, Table, col
+from pipeline.columns import MONEY, PRICE, SIZE, TEXT, TS, Column, col
+from pipeline.tables import Table
 
 READINGS: Final = ("optimistic", "exact", "pessimistic")
 """Text of ``reading`` by its code in kernels; see :mod:`pipeline.backtest.rules`."""

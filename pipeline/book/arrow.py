@@ -10,6 +10,7 @@ import pyarrow as pa
 from pipeline import tables
 from pipeline.book.columns import column_of, letters_of, text_of
 from pipeline.book.tape import Prints, Rows
+from pipeline.columns import PRICE, SIZE, TS
 
 
 class Batch(NamedTuple):
@@ -28,18 +29,18 @@ def book_rows(rows: Rows, n: int, key: tuple[int, int], table: tables.Table) -> 
     """Rows of `book` of one publisher and instrument (``key``)."""
     columns = [
         column_of(rows.event[:n], pa.int64()),
-        column_of(rows.ts_recv[:n], tables.TS),
-        column_of(rows.ts_event[:n], tables.TS),
-        column_of(rows.sequence[:n], tables.SIZE),
+        column_of(rows.ts_recv[:n], TS),
+        column_of(rows.ts_event[:n], TS),
+        column_of(rows.sequence[:n], SIZE),
         _same(key[0], n, pa.uint16()),
         _same(key[1], n, pa.uint32()),
         pa.array(rows.valid[:n].view(np.bool_)),
         text_of(rows.state[:n], tables.BOOK_STATES),
     ]
     for bid in range(0, len(rows.price), 2):
-        columns += [column_of(rows.price[side, :n], tables.PRICE) for side in (bid, bid + 1)]
-        columns += [column_of(rows.size[side, :n], tables.SIZE) for side in (bid, bid + 1)]
-        columns += [column_of(rows.orders[side, :n], tables.SIZE) for side in (bid, bid + 1)]
+        columns += [column_of(rows.price[side, :n], PRICE) for side in (bid, bid + 1)]
+        columns += [column_of(rows.size[side, :n], SIZE) for side in (bid, bid + 1)]
+        columns += [column_of(rows.orders[side, :n], SIZE) for side in (bid, bid + 1)]
     return pa.Table.from_arrays(columns, schema=table.schema())
 
 
@@ -48,7 +49,7 @@ def flow_rows(rows: Rows, n: int) -> pa.Table:
     if not rows.flow.shape[1]:
         return tables.FLOW.schema().empty_table()
     columns = [column_of(rows.event[:n], pa.int64())]
-    columns += [column_of(column[:n], tables.SIZE) for column in rows.flow]
+    columns += [column_of(column[:n], SIZE) for column in rows.flow]
     return pa.Table.from_arrays(columns, schema=tables.FLOW.schema())
 
 
@@ -56,19 +57,19 @@ def trade_rows(prints: Prints, n: int, key: tuple[int, int]) -> pa.Table:
     """Rows of `trades`."""
     columns = [
         column_of(prints.event[:n], pa.int64()),
-        column_of(prints.ts_recv[:n], tables.TS),
-        column_of(prints.ts_event[:n], tables.TS),
-        column_of(prints.price[:n], tables.PRICE),
-        column_of(prints.size[:n], tables.SIZE),
+        column_of(prints.ts_recv[:n], TS),
+        column_of(prints.ts_event[:n], TS),
+        column_of(prints.price[:n], PRICE),
+        column_of(prints.size[:n], SIZE),
         letters_of(prints.side[:n]),
         _same(key[0], n, pa.uint16()),
         _same(key[1], n, pa.uint32()),
-        column_of(prints.bid_px[:n], tables.PRICE),
-        column_of(prints.ask_px[:n], tables.PRICE),
-        column_of(prints.bid_sz[:n], tables.SIZE),
-        column_of(prints.ask_sz[:n], tables.SIZE),
-        column_of(prints.aggressor_size[:n], tables.SIZE),
-        column_of(prints.aggressor_fills[:n], tables.SIZE),
+        column_of(prints.bid_px[:n], PRICE),
+        column_of(prints.ask_px[:n], PRICE),
+        column_of(prints.bid_sz[:n], SIZE),
+        column_of(prints.ask_sz[:n], SIZE),
+        column_of(prints.aggressor_size[:n], SIZE),
+        column_of(prints.aggressor_fills[:n], SIZE),
         column_of(prints.record[:n].view(np.uint64), pa.uint64()),
     ]
     return pa.Table.from_arrays(columns, schema=tables.TRADES.schema())

@@ -20,6 +20,7 @@ from pipeline.book import tape
 from pipeline.book.columns import column_of, text_of
 from pipeline.book.engine import BookEngine, BookOptions, OneBook
 from pipeline.book.tape import NULL
+from pipeline.columns import PRICE, SIZE, TS
 from pipeline.jit import kernel
 
 I64 = npt.NDArray[np.int64]
@@ -160,12 +161,12 @@ class Consolidator:
         self._clock = int(clock[-1]) if len(clock) else self._clock
         made = book.select(["event", "ts_event", "publisher_id"]).take(pa.array(at))
         columns = [made[name].combine_chunks() for name in made.column_names]
-        columns.insert(1, column_of(clock[at], tables.TS))
+        columns.insert(1, column_of(clock[at], TS))
         sides = (0, 1)
-        columns += [column_of(_column(out, C_BID_PX + side), tables.PRICE) for side in sides]
+        columns += [column_of(_column(out, C_BID_PX + side), PRICE) for side in sides]
         for first in (C_BID_SZ, C_BID_COUNT):
             counts = (np.minimum(out[:, first + side], LARGEST) for side in sides)
-            columns += [column_of(values.astype(np.uint32), tables.SIZE) for values in counts]
+            columns += [column_of(values.astype(np.uint32), SIZE) for values in counts]
         for side in sides:
             who = out[:, C_BID_WHO + side]
             columns.append(pa.array(who.astype(np.uint16), mask=who < 0))

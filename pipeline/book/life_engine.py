@@ -22,6 +22,7 @@ from pipeline.book.columns import Chunk, column_of, text_of
 from pipeline.book.engine import BookEngine, BookOptions, OneBook
 from pipeline.book.layout import I64, Book, grow, new_book
 from pipeline.book.life import adopt, finish, follow
+from pipeline.book.life_columns import LIFE_ENTERED, LIFE_OUTCOMES
 from pipeline.book.state import BookState, resume
 from pipeline.book.tape import NULL, Records, no_records
 from pipeline.units import NS_PER_DAY
@@ -31,8 +32,8 @@ _ROWS: Final = 2048
 
 _TEXTS: Final = {
     "side": ("B", "A"),
-    "entered": tables.LIFE_ENTERED,
-    "outcome": tables.LIFE_OUTCOMES,
+    "entered": LIFE_ENTERED,
+    "outcome": LIFE_OUTCOMES,
 }
 
 

@@ -26,8 +26,8 @@ from pipeline.book.engine import BookEngine, BookOptions, OneBook, run_kernel
 from pipeline.book.idmap import rehash
 from pipeline.book.layout import Book, new_book
 from pipeline.book.tape import Records
+from pipeline.columns import PRICE, SIZE, TEXT, TS, Column
 from pipeline.jit import kernel
-from pipeline.tables import Column
 
 METADATA_KEY: Final = "mbo.book_state"
 """Key of the JSON text in the file's metadata."""
@@ -40,15 +40,15 @@ BOOK_STATE: Final = tables.Table(
     (
         Column("publisher_id", pa.uint16(), "", "publisher"),
         Column("instrument_id", pa.uint32(), "", "the vendor's instrument number"),
-        Column("side", tables.TEXT, "", "B bid, A ask"),
-        Column("price", tables.PRICE, "1e-9", "limit price", encoding="delta"),
-        Column("position", tables.SIZE, "", "place in the queue at its price, 0 = first"),
+        Column("side", TEXT, "", "B bid, A ask"),
+        Column("price", PRICE, "1e-9", "limit price", encoding="delta"),
+        Column("position", SIZE, "", "place in the queue at its price, 0 = first"),
         Column("order_id", pa.uint64(), "", "the venue's order number", encoding="split"),
-        Column("size", tables.SIZE, "contracts", "remaining size"),
-        Column("printed", tables.SIZE, "contracts", "printed by F, not yet taken away by C or M"),
+        Column("size", SIZE, "contracts", "remaining size"),
+        Column("printed", SIZE, "contracts", "printed by F, not yet taken away by C or M"),
         Column(
             "ts_event",
-            tables.TS,
+            TS,
             "ns",
             "venue's time of the record that gave it its place",
             nullable=True,
@@ -126,18 +126,18 @@ def orders_table(books: Sequence[OneBook]) -> pa.Table:
 def _orders_table(one: OneBook) -> pa.Table:
     side, price, position, order_id, size, printed, entry = orders_of(one.book)
     n = len(side)
-    narrow = [column_of(v.astype(np.uint32), tables.SIZE) for v in (position, size, printed)]
+    narrow = [column_of(v.astype(np.uint32), SIZE) for v in (position, size, printed)]
     return pa.Table.from_arrays(
         [
             column_of(np.full(n, one.publisher, np.uint16), pa.uint16()),
             column_of(np.full(n, one.instrument, np.uint32), pa.uint32()),
             letters_of(np.where(side == ob.BID, ord("B"), ord("A")).astype(np.uint8)),
-            column_of(price, tables.PRICE),
+            column_of(price, PRICE),
             narrow[0],
             column_of(order_id.view(np.uint64), pa.uint64()),
             narrow[1],
             narrow[2],
-            column_of(entry, tables.TS),
+            column_of(entry, TS),
         ],
         schema=BOOK_STATE.schema(),
     )

@@ -16,9 +16,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.columns import PRICE, TEXT, TS, Column, Encoding
 from pipeline.errors import InputError, RequestError
 from pipeline.ingest.layouts import MARKET_SCHEMAS, record_class
-from pipeline.tables import MBO, PRICE, TEXT, TS, Column, Encoding, Table
+from pipeline.tables import MBO, Table
 from pipeline.units import UNDEF_PRICE
 
 Kind = Literal["time", "price", "integer", "char", "text", "record", "source"]

@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from pipeline.ingest.columns import ColumnBuffer, TablePlan, plan_of
 from pipeline.ingest.symbology import day_of
+from pipeline.parquet import rows_per_group
 from pipeline.stage import Outputs, Partition, Writer
-from pipeline.storage import rows_per_group
 from pipeline.tables import Table
 from pipeline.units import F_SNAPSHOT, UNDEF_PRICE
 

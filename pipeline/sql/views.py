@@ -109,8 +109,9 @@ def _word(name: str) -> str:
 
 def price_columns(table: str) -> frozenset[str]:
     """Names of the columns of a table that hold prices in 1e-9 units, from its declaration."""
+    from pipeline.columns import Column
     from pipeline.documentation import all_tables
-    from pipeline.tables import FEATURE_KEYS, MAX_DEPTH, Column, book_table
+    from pipeline.tables import FEATURE_KEYS, MAX_DEPTH, book_table
 
     columns: Sequence[Column] = ()
     if table.startswith("vendor_"):

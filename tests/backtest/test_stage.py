@@ -16,13 +16,14 @@ from pipeline.backtest.command import prepare, present
 from pipeline.backtest.summary import render
 from pipeline.backtest.tables import EQUITY, FILLS, ORDERS, RUNS
 from pipeline.catalog import LakeCatalog
+from pipeline.columns import Column
 from pipeline.config import Settings
 from pipeline.errors import RequestError
 from pipeline.lake import open_lake
 from pipeline.progress import choose_reporter
 from pipeline.runner import RunOptions, run_stage
 from pipeline.stage import Partition, Selection, Task
-from pipeline.tables import FEATURE_KEYS, INSTRUMENTS, MBO, Column, Table
+from pipeline.tables import FEATURE_KEYS, INSTRUMENTS, MBO, Table
 from tests.backtest.scenario import Tape
 
 DATASET = "SIM.MDP3"

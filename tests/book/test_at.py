@@ -31,7 +31,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Checkpoints, row groups and batches that a short day has many of."""
     monkeypatch.setattr("pipeline.book.stage.EVERY", EVERY)
     monkeypatch.setattr(checkpoints, "RECORDS_PER_ORDER", 1)
-    monkeypatch.setattr("pipeline.storage.rows_per_group", lambda _: 100)
+    monkeypatch.setattr("pipeline.parquet.rows_per_group", lambda _: 100)
     monkeypatch.setattr("pipeline.book.stage.BATCH_ROWS", 37)
 
 
@@ -354,7 +354,7 @@ def test_the_real_hour_at_random_instants(
 ) -> None:
     """ES on 2023-12-25: pre-open and auction; the snapshot has no last flag."""
     monkeypatch.setattr("pipeline.book.stage.EVERY", 4096)
-    monkeypatch.setattr("pipeline.storage.rows_per_group", lambda _: 3000)
+    monkeypatch.setattr("pipeline.parquet.rows_per_group", lambda _: 3000)
     monkeypatch.setattr("pipeline.book.stage.BATCH_ROWS", 1024)
     file = real_data / "esh4" / "glbx-mdp3-20231225.mbo.dbn.zst"
     records = recs(read_raw(file))[:16_000]

@@ -18,8 +18,8 @@ from pipeline.book.stage import read_chunks
 from pipeline.catalog import LakeCatalog
 from pipeline.lake import open_lake
 from pipeline.lanes import Lanes
+from pipeline.parquet import ParquetFile
 from pipeline.stage import Stored
-from pipeline.storage import ParquetFile
 from tests.book.support import Market, chunk_of, plain, run_engine, wild
 from tests.book.test_stage import run, split, table
 from tests.reference.book import LAST, SNAPSHOT, Rec
@@ -140,7 +140,7 @@ def test_no_checkpoint_inside_an_event_too_long(
 
 
 def test_reading_may_begin_at_any_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.storage.rows_per_group", lambda _: 100)
+    monkeypatch.setattr("pipeline.parquet.rows_per_group", lambda _: 100)
     monkeypatch.setattr("pipeline.book.stage.BATCH_ROWS", 64)
     records = Market(random.Random(1)).run(450)
     run(tmp_path, {("2024-01-02", "X"): records})
@@ -167,7 +167,7 @@ def test_pieces_are_cut_at_multiples(sizes: list[int]) -> None:
 def test_any_number_of_threads_gives_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int
 ) -> None:
-    monkeypatch.setattr("pipeline.storage.rows_per_group", lambda _: 100)
+    monkeypatch.setattr("pipeline.parquet.rows_per_group", lambda _: 100)
     monkeypatch.setattr("pipeline.book.engine._ROW_BYTES", 1)  # many batches
     days = split(Market(random.Random(9)).run(4000), [2000])
     run(tmp_path / "one", days)

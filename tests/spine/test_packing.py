@@ -18,13 +18,14 @@ from hypothesis import strategies as st
 
 from pipeline import packing
 from pipeline.catalog import LakeCatalog
+from pipeline.columns import TEXT, TS, Column
 from pipeline.config import Settings
 from pipeline.lake import open_lake
 from pipeline.reading import Part, part_of, read_batches, read_table
 from pipeline.runner import RunOptions, StageSummary, run_stage
 from pipeline.sql import query_frame
 from pipeline.stage import Catalog, Inputs, Outputs, Partition, Selection, Stored, Task
-from pipeline.tables import TEXT, TRADES, TS, Column, Table
+from pipeline.tables import TRADES, Table
 from tests.book.test_stage import Quiet
 
 POINTS = Table(

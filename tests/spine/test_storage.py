@@ -9,8 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.storage import HashCache, ParquetFile, rows_per_group
-from pipeline.tables import TRADES, Column, Table
+from pipeline.columns import Column
+from pipeline.parquet import ParquetFile, rows_per_group
+from pipeline.storage import HashCache
+from pipeline.tables import TRADES, Table
 
 NARROW = Table(
     "narrow",

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from pipeline.columns import Column
 from pipeline.config import Settings
 from pipeline.errors import InputError
 from pipeline.stage import Catalog, Inputs, Outputs, Partition, RawRef, Selection, TableRef, Task
 from pipeline.storage import HashCache
-from pipeline.tables import Column, Table
+from pipeline.tables import Table
 
 TOY = Table(
     "toy",

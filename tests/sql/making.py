@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.backtest.tables import EQUITY, FILLS, ORDERS, RUNS
+from pipeline.columns import Column
 from pipeline.stage import Partition
 from pipeline.tables import (
     FEATURE_KEYS,
@@ -20,7 +21,6 @@ from pipeline.tables import (
     QUALITY,
     SOURCES,
     TRADES,
-    Column,
     Table,
     book_table,
 )
