@@ -60,12 +60,6 @@ class Session:
     end_ns: int
     """The boundary: what happens from here on belongs to the next session."""
 
-    def is_open(self, ts_ns: I64) -> npt.NDArray[np.bool_]:
-        """True where an instant lies in one of the segments."""
-        edges = np.array([edge for span in self.segments for edge in span], dtype=np.int64)
-        inside: npt.NDArray[np.bool_] = np.searchsorted(edges, ts_ns, side="right") % 2 == 1
-        return inside
-
     def params(self) -> dict[str, Any]:
         """The session as JSON values: what of a calendar determines a result."""
         return {

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from decimal import Context, Decimal
+from decimal import Decimal
 from fractions import Fraction
 from typing import Final
 
@@ -25,18 +25,10 @@ MONEY_SCALE: Final = 10**9
 MONEY_LIMIT: Final = 10**38
 """Decimal(38, 9) holds less than this in 1e-9 units: a larger sum is an error, not a wrap."""
 
-_WIDE: Final = Context(prec=60)
-"""Enough digits for every value of the column; decimal's own 28 would round."""
-
 
 def round_half_even(value: Fraction) -> int:
     """Nearest integer, ties to the even one."""
     return round(value)
-
-
-def to_decimal(units: int) -> Decimal:
-    """Money in 1e-9 units as a decimal with nine digits."""
-    return _WIDE.scaleb(Decimal(units), -9)
 
 
 def from_decimal(value: Decimal | str | int) -> int:

@@ -93,11 +93,6 @@ def vendor_table(schema: str) -> Table:
     return plan_of(schema).table
 
 
-def vendor_tables() -> tuple[Table, ...]:
-    """All of them, in order of name."""
-    return tuple(vendor_table(schema) for schema in sorted(MARKET_SCHEMAS) if schema != "mbo")
-
-
 @cache
 def plan_of(schema: str) -> TablePlan:
     """Table and column specifications of a schema (one of ``MARKET_SCHEMAS``)."""

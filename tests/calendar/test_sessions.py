@@ -308,18 +308,12 @@ def test_sessions_touching_some_days(index: Calendar) -> None:
     assert [s.date for s in touched] == [date(2024, 7, 2), date(2024, 7, 3)]
 
 
-def test_is_open_follows_the_segments(index: Calendar) -> None:
+def test_the_segments_leave_out_the_break(index: Calendar) -> None:
     found = session(index, "2021-06-25")
-    moments = np.array(
-        [
-            found.open_ns - 1,
-            found.open_ns,
-            ns("2021-06-25 20:15:00"),
-            ns("2021-06-25 20:30:00"),
-            found.close_ns,
-        ]
+    assert found.segments == (
+        (found.open_ns, ns("2021-06-25 20:15:00")),
+        (ns("2021-06-25 20:30:00"), found.close_ns),
     )
-    assert found.is_open(moments).tolist() == [False, True, False, True, False]
 
 
 def test_params_tell_sessions_apart(index: Calendar) -> None:
