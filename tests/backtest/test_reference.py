@@ -18,7 +18,8 @@ from tests.backtest.scenario import (
     Tape,
     decisions_array,
 )
-from tests.reference.simulator import Options, Record, Simulator
+from tests.reference.simulator import Simulator
+from tests.reference.venue import Options, Record
 
 
 class Market:

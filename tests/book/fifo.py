@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import NamedTuple
 
-from tests.reference.book import LAST, Rec
+from tests.reference.records import LAST, Rec
 
 
 class Passed(NamedTuple):

@@ -20,7 +20,8 @@ from pipeline.book.columns import Chunk, chunk_of_structs
 from pipeline.book.engine import BookEngine, BookOptions
 from pipeline.book.layout import DEFAULT_RULE
 from pipeline.book.state import BookState, orders_of, resume
-from tests.reference.book import LAST, Rec, Result
+from tests.reference.book import Result
+from tests.reference.records import LAST, Rec
 
 DATE = 20240102
 MIDNIGHT = 1_704_153_600 * 10**9

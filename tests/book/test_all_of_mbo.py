@@ -15,7 +15,8 @@ from pipeline.book.layout import DEFAULT_RULE
 from tests.book.support import MIDNIGHT, Ran, chunk_of, plain, run_engine, structs
 from tests.e2e.running import mbo
 from tests.ingest import making
-from tests.reference.book import LAST, MAYBE_BAD, SNAPSHOT, TOB, UNDEF, Rec, reference_day
+from tests.reference.book import reference_day
+from tests.reference.records import LAST, MAYBE_BAD, SNAPSHOT, TOB, UNDEF, Rec
 
 DATE = 20250501
 SHIFT = making.T0 - MIDNIGHT

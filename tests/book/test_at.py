@@ -20,7 +20,8 @@ from pipeline.instants import format_instant, format_price, parse_instant
 from pipeline.lake import Lake, open_lake
 from tests.book.support import DATE, MIDNIGHT, Market, chunk_of, read_raw, recs, wild
 from tests.book.test_stage import DAY_NS, Records, run, split
-from tests.reference.book import LAST, SNAPSHOT, Rec, ReferenceBook, Result, split_events
+from tests.reference.book import ReferenceBook, Result
+from tests.reference.records import LAST, SNAPSHOT, Rec, split_events
 
 EVERY = 128
 BASE = DATE * 10**10

@@ -22,7 +22,7 @@ from pipeline.parquet import ParquetFile
 from pipeline.stage import Stored
 from tests.book.support import Market, chunk_of, plain, run_engine, wild
 from tests.book.test_stage import run, split, table
-from tests.reference.book import LAST, SNAPSHOT, Rec
+from tests.reference.records import LAST, SNAPSHOT, Rec
 
 EVERY = 128
 

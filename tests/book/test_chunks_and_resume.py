@@ -26,7 +26,8 @@ from tests.book.support import (
     structs,
     wild,
 )
-from tests.reference.book import LAST, UNDEF, Rec, reference_day
+from tests.reference.book import reference_day
+from tests.reference.records import LAST, UNDEF, Rec
 
 MODES: list[dict[str, Any]] = [
     {},

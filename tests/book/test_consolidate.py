@@ -21,8 +21,9 @@ from pipeline.book.state import BookState, closing_state, resume
 from tests.book.support import DATE, MIDNIGHT, SECOND, Market, chunk_of, plain, wild
 from tests.e2e.running import mbo
 from tests.ingest import making
-from tests.reference.book import LAST, MAYBE_BAD, UNDEF, Rec, reference_day
+from tests.reference.book import reference_day
 from tests.reference.consolidated import consolidated
+from tests.reference.records import LAST, MAYBE_BAD, UNDEF, Rec
 
 
 def venues(seed: int, length: int = 400, publishers: int = 3) -> list[Rec]:

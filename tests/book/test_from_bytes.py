@@ -18,7 +18,8 @@ from pipeline.stage import Selection
 from pipeline.storage import lake_lock
 from tests.book.support import MIDNIGHT, assert_same_rows, odd, plain, structs
 from tests.ingest import making
-from tests.reference.book import Rec, reference_day
+from tests.reference.book import reference_day
+from tests.reference.records import Rec
 
 DATE = 20250501
 SYMBOLS = {"ESM5": 1, "NQM5": 2, "CLM5": 3}

@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 FILES = (
     "test_claims.py",
+    "test_claims_of_rows.py",
     "test_chunks_and_resume.py",
     "test_against_reference.py",
     "test_properties.py",

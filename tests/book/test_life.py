@@ -36,8 +36,9 @@ from tests.book.support import (
     structs,
     wild,
 )
-from tests.reference.book import LAST, SNAPSHOT, UNDEF, Rec, reference_day
+from tests.reference.book import reference_day
 from tests.reference.life import reference_lives
+from tests.reference.records import LAST, SNAPSHOT, UNDEF, Rec
 
 
 def run_lives(

@@ -15,8 +15,8 @@ from pipeline.runner import RunOptions, StageSummary, run_stage
 from pipeline.stage import Selection
 from tests.book.support import MIDNIGHT, Market, plain, run_engine
 from tests.book.test_stage import DAY_NS, Days, Quiet, Records, digest, run, split, table
-from tests.reference.book import SNAPSHOT
 from tests.reference.life import reference_lives
+from tests.reference.records import SNAPSHOT
 
 
 def run_life(lake: Path, *, workers: int = 1, **book: Any) -> StageSummary:

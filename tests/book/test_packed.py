@@ -25,7 +25,7 @@ from pipeline.runner import RunOptions, StageSummary, run_stage
 from pipeline.stage import Catalog, Inputs, Outputs, Partition, Selection, Task
 from tests.book.support import Market, wild
 from tests.book.test_stage import DAY_NS, Days, Quiet, Records, mbo_table
-from tests.reference.book import SNAPSHOT, Rec
+from tests.reference.records import SNAPSHOT, Rec
 
 DATASET = "GLBX.MDP3"
 NAMES = ("AAPL", "BRK/B", "NULL", "X", "Y", "Z")

@@ -13,7 +13,8 @@ from pipeline.book.layout import Book
 from pipeline.book.position import ahead_columns, queue_position
 from pipeline.book.state import closing_state
 from tests.book.support import Market, run_engine, wild
-from tests.reference.book import Rec, reference_day
+from tests.reference.book import reference_day
+from tests.reference.records import Rec
 
 
 def positions(book: Book, ids: list[int]) -> dict[int, tuple[int, int] | None]:

@@ -24,16 +24,8 @@ from tests.book.support import (
     run_engine,
     wild,
 )
-from tests.reference.book import (
-    LAST,
-    SNAPSHOT,
-    UNDEF,
-    Rec,
-    ReferenceBook,
-    Result,
-    reference_day,
-    split_events,
-)
+from tests.reference.book import ReferenceBook, Result, reference_day
+from tests.reference.records import LAST, SNAPSHOT, UNDEF, Rec, split_events
 
 CASES: list[dict[str, Any]] = [
     {},

@@ -21,7 +21,8 @@ from pipeline.errors import RequestError
 from pipeline.runner import RunOptions, StageSummary, run_stage
 from pipeline.stage import Catalog, Inputs, Outputs, Partition, Selection, TableRef, Task
 from tests.book.support import Market, plain, run_engine, wild
-from tests.reference.book import LAST, SNAPSHOT, UNDEF, Rec, reference_day
+from tests.reference.book import reference_day
+from tests.reference.records import LAST, SNAPSHOT, UNDEF, Rec
 
 DAY_NS = 86_400 * 10**9
 Days = Mapping[tuple[str, str], Sequence[Rec]]

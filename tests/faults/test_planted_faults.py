@@ -29,7 +29,7 @@ class Fault:
     """Arguments of pytest."""
 
 
-BOOK = "tests/book/test_claims.py"
+BOOK = "tests/book/test_claims.py tests/book/test_claims_of_rows.py"
 FAULTS = [
     Fault(
         "fills applied to the book",

@@ -15,7 +15,8 @@ from features.engine import compute
 from features.events import Tables
 from features.registry import FEATURES, LABELS, Column, Family
 from tests.features.worlds import FAST, SLOW, make_world
-from tests.reference import features as reference
+from tests.reference.features.catalogue import SLOW_FEATURES, SLOW_LABELS
+from tests.reference.features.session import Session, decisions, prepare
 
 SHORT_ROWS = ("n3", "n7")
 """Off the grid, but such as a small market fills."""
@@ -37,12 +38,12 @@ def chosen(family: Family) -> list[Column]:
 
 
 @cache
-def world(seed: int, kind: str) -> tuple[Tables, reference.Session]:
+def world(seed: int, kind: str) -> tuple[Tables, Session]:
     gaps = FAST if kind == "fast" else SLOW
     tables = make_world(seed, 260, gaps, invalid=0.0 if kind == "long" else 0.015)
     assert tables.flow is not None
     assert tables.trades is not None
-    session = reference.prepare(tables.context, tables.book, tables.flow, tables.trades)
+    session = prepare(tables.context, tables.book, tables.flow, tables.trades)
     return tables, session
 
 
@@ -60,10 +61,10 @@ def check(family: Family, seed: int, kind: str, clock: str) -> set[str]:
     tables, session = world(seed, kind)
     columns = chosen(family)
     frame = pl.concat(list(compute(tables, columns, clock)))
-    points = reference.decisions(session, clock)
+    points = decisions(session, clock)
     assert frame["ts"].cast(pl.Int64).to_list() == [t for _, t in points]
     assert frame["event"].to_list() == [session.rows[i]["event"] for i, _ in points]
-    function = reference.FEATURES[family.name]
+    function = SLOW_FEATURES[family.name]
     for column in columns:
         values = frame[column.name]
         assert values.dtype == family.dtype
@@ -75,7 +76,7 @@ def check(family: Family, seed: int, kind: str, clock: str) -> set[str]:
 
 @pytest.mark.parametrize("family", FEATURES.families(), ids=lambda f: f.name)
 def test_every_feature_equals_the_reference(family: Family) -> None:
-    assert family.name in reference.FEATURES, f"{family.name} has no reference implementation"
+    assert family.name in SLOW_FEATURES, f"{family.name} has no reference implementation"
     valued = check(family, seed=1, kind="fast", clock="event")
     valued |= check(family, seed=2, kind="slow", clock="event")
     valued |= check(family, seed=3, kind="fast", clock="grid:1s")
@@ -110,13 +111,13 @@ def test_features_equal_the_reference_on_any_market(seed: int, kind: str, name: 
 @pytest.mark.parametrize("family", LABELS.families(), ids=lambda f: f.name)
 @pytest.mark.parametrize("clock", ["event", "grid"])
 def test_every_label_equals_the_reference(family: Family, clock: str) -> None:
-    function = reference.LABELS[family.name]
+    function = SLOW_LABELS[family.name]
     columns = [*family.grid(), *(c for c in map(family.match, ("y_return_n3",)) if c)]
     for seed, kind in ((5, "fast"), (6, "slow")):
         tables, session = world(seed, kind)
         at = clock if clock == "event" else {"fast": "grid:1s", "slow": "grid:60s"}[kind]
         frame = pl.concat(list(compute(tables, columns, at)))
-        points = reference.decisions(session, at)
+        points = decisions(session, at)
         assert len(points) == frame.height
         ends: list[list[int]] = [[] for _ in points]
         for column in columns:
@@ -139,12 +140,12 @@ def test_long_row_windows() -> None:
         tables.flow,
         tables.trades,
     )
-    session = reference.prepare(tables.context, tables.book, tables.flow, tables.trades)
+    session = prepare(tables.context, tables.book, tables.flow, tables.trades)
     columns = FEATURES.resolve(names)
     frame = pl.concat(list(compute(tables, columns)))
     counts = {}
     for column in columns:
-        function = reference.FEATURES[column.family.name]
+        function = SLOW_FEATURES[column.family.name]
         for i in itertools.chain(range(990, 1040, 7), range(1500, frame.height, 400)):
             t = session.rows[i]["ts"]
             theirs = function(session, i, t, **column.arguments)

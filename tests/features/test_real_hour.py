@@ -18,7 +18,8 @@ from pipeline.runner import RunOptions, run_stage
 from pipeline.stage import Selection
 from pipeline.stages import load_stage, upstream
 from pipeline.storage import lake_lock
-from tests.reference import features as reference
+from tests.reference.features.catalogue import SLOW_FEATURES
+from tests.reference.features.session import prepare
 
 OPEN = 1_703_545_200 * 10**9  # 2023-12-25 23:00 UTC, 17:00 in Chicago
 ALL = {"clock": "event", "features": ["tier1", "tier2"], "labels": ["tier1"]}
@@ -102,13 +103,13 @@ def test_the_hour_equals_the_reference_at_some_rows(lake: Path, real_data: Path)
         segments = ((OPEN, OPEN + 23 * 3600 * 10**9),)
         session = date(2023, 12, 26)
 
-    session = reference.prepare(Context, book, flow, trades)
+    session = prepare(Context, book, flow, trades)
     frame = table(lake, "features").head(len(session.rows))
     assert frame["event"].to_list() == [row["event"] for row in session.rows]
     names = ["ofi_event", "wmid", "vamp_5", "depth_imbalance_10", "ofi_1s", "ofi_n50"]
     names += ["trade_imbalance_1s", "return_1s", "zscore_n50", "add_rate_bid_l1_1s", "cvd"]
     for column in FEATURES.resolve(names):
-        function = reference.FEATURES[column.family.name]
+        function = SLOW_FEATURES[column.family.name]
         for i in range(0, frame.height, 211):
             t = session.rows[i]["ts"]
             theirs, ours = function(session, i, t, **column.arguments), frame[column.name][i]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -150,3 +151,25 @@ def partitions(lake: Path, name: str) -> list[str]:
 
 def part(dataset: str = DATASET, date: dt.date = D0, symbol: str = "ESM5") -> Partition:
     return Partition.of(dataset=dataset, date=date, symbol=symbol)
+
+
+def rows_equal(stored: pa.Table, records: Any) -> None:
+    """All columns of ``mbo`` against the records they came from."""
+    assert stored.num_rows == len(records)
+    for name in ("order_id", "price", "size", "flags", "sequence", "instrument_id"):
+        assert (stored[name].to_numpy() == records[name]).all()
+    for name in ("ts_recv", "ts_event"):
+        assert (stored[name].cast(pa.int64()).to_numpy() == records[name].astype("i8")).all()
+    for name in ("action", "side"):
+        assert stored[name].to_pylist() == [bytes(v).decode() for v in records[name]]
+
+
+def one_line(message: str) -> bool:
+    return "\n" not in message
+
+
+def contents(lake: Path) -> dict[str, str]:
+    return {
+        str(p.relative_to(lake)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(lake.rglob("*.parquet"))
+    }

@@ -19,19 +19,7 @@ from pipeline.ingest.sinks import SinkKey
 from pipeline.ingest.spill import Owner, Spill
 from pipeline.reading import read_table
 from pipeline.stage import Partition
-from tests.ingest.making import D0, DATASET, DAY, T0, ingest, mbo, write
-from tests.ingest.test_ingest import rows_equal
-
-
-@pytest.fixture
-def raw(tmp_path: Path) -> Path:
-    return tmp_path / "raw"
-
-
-@pytest.fixture
-def lake(tmp_path: Path) -> Path:
-    return tmp_path / "lake"
-
+from tests.ingest.making import D0, DATASET, DAY, T0, ingest, mbo, rows_equal, write
 
 NAMES = ["AAPL", "BRK/B", "NULL", "..", "A B", "a=b%", *(f"S{i:03}" for i in range(50))]
 SYMBOLS = {name: number for number, name in enumerate(NAMES, 1)}

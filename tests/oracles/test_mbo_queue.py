@@ -22,7 +22,7 @@ from pipeline.book.state import closing_state
 from pipeline.sample import SampleOptions, write_sample
 from tests.book.fifo import passed_over
 from tests.book.support import Market, read_raw, recs, run_engine, structs
-from tests.reference.book import LAST
+from tests.reference.records import LAST
 
 fast = pytest.importorskip("mboq.fast", reason="mbo-queue is not installed (extra `oracles`)")
 

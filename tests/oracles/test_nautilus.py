@@ -19,7 +19,7 @@ from pipeline.book.engine import BookEngine, BookOptions
 from pipeline.book.layout import DEFAULT_RULE
 from pipeline.book.state import closing_state
 from tests.book.support import Market, read_raw, recs, structs
-from tests.reference.book import LAST, SNAPSHOT, Rec
+from tests.reference.records import LAST, SNAPSHOT, Rec
 
 model = pytest.importorskip("nautilus_trader.model", reason="nautilus_trader is not installed")
 

@@ -7,44 +7,25 @@ writes is computed here a second time: rows of `book`, `flow` and `trades`, the 
 
 from __future__ import annotations
 
-from bisect import insort
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
-UNDEF = 2**63 - 1
-LARGEST = 2**32 - 1
-LAST, TOB, SNAPSHOT, MBP, BAD_TS, MAYBE_BAD = 128, 64, 32, 16, 8, 4
-SIDES = {"B": "bid", "A": "ask"}
-OTHER = {"B": "A", "A": "B"}
-
-
-class Rec(NamedTuple):
-    """An MBO record."""
-
-    ts_recv: int
-    ts_event: int
-    sequence: int
-    order_id: int
-    price: int
-    size: int
-    flags: int
-    channel_id: int
-    action: str
-    side: str
-    record: int
-    publisher_id: int = 1
-    instrument_id: int = 1
-
-
-@dataclass
-class Order:
-    order_id: int
-    side: str
-    price: int
-    size: int
-    entry: int
-    printed: int = 0
+from tests.reference.queues import Order, Queues
+from tests.reference.records import (
+    BAD_TS,
+    LARGEST,
+    LAST,
+    MAYBE_BAD,
+    MBP,
+    OTHER,
+    SIDES,
+    SNAPSHOT,
+    TOB,
+    UNDEF,
+    Rec,
+    split_events,
+)
 
 
 @dataclass
@@ -58,33 +39,13 @@ class Result:
     """(event, {side: [(price, size, count), ...]}) at every event end, if asked for."""
 
 
-def split_events(records: list[Rec]) -> tuple[list[list[Rec]], list[list[Rec]]]:
-    """Events in the order in which they end, and what has not ended."""
-    done: list[list[Rec]] = []
-    waiting: dict[tuple[int, int], list[Rec]] = defaultdict(list)
-    for rec in records:
-        key = (rec.publisher_id, rec.instrument_id)
-        event = waiting[key]
-        if event and event[-1].flags & SNAPSHOT and not rec.flags & SNAPSHOT:
-            done.append(event)
-            event = waiting[key] = []
-        event.append(rec)
-        if rec.flags & LAST:
-            done.append(event)
-            waiting[key] = []
-    return done, [event for event in waiting.values() if event]
-
-
-class ReferenceBook:
+class ReferenceBook(Queues):
     """One book."""
 
     def __init__(self, depth: int, grid_step: int | None, assume_after: int | None) -> None:
-        self.depth = depth
+        super().__init__(depth)
         self.grid_step = grid_step
         self.assume_after = assume_after
-        self.orders: dict[int, Order] = {}
-        self.queues: dict[str, dict[int, list[Order]]] = {"B": {}, "A": {}}
-        self.prices: dict[str, list[int]] = {"B": [], "A": []}  # ascending, those with orders
         self.counts: dict[str, int] = defaultdict(int)
         self.flow: dict[str, int] = defaultdict(int)
         self.sequences: dict[int, int] = {}
@@ -102,56 +63,6 @@ class ReferenceBook:
         self.snapshot: tuple[str, int] | None = None
         self.grid_events = 0
         self.printed: list[Order] = []
-
-    # --- the book itself
-
-    def join(self, order: Order) -> None:
-        self.orders[order.order_id] = order
-        if order.price not in self.queues[order.side]:
-            insort(self.prices[order.side], order.price)
-        self.queues[order.side].setdefault(order.price, []).append(order)
-
-    def leave(self, order: Order) -> None:
-        del self.orders[order.order_id]
-        queue = self.queues[order.side][order.price]
-        queue[:] = [other for other in queue if other is not order]
-        if not queue:
-            del self.queues[order.side][order.price]
-            self.prices[order.side].remove(order.price)
-
-    def clear(self) -> None:
-        self.orders = {}
-        self.queues = {"B": {}, "A": {}}
-        self.prices = {"B": [], "A": []}
-
-    def levels(self, side: str, depth: int | None = None) -> list[int]:
-        """Prices, best first."""
-        prices = self.prices[side]
-        if side == "A":
-            return prices[:depth]
-        return prices[::-1] if depth is None else prices[-1 : -depth - 1 : -1]
-
-    def top(self, depth: int | None = None) -> dict[str, list[tuple[int | None, int, int]]]:
-        depth = depth or self.depth
-        result: dict[str, list[tuple[int | None, int, int]]] = {}
-        for side in "BA":
-            rows: list[tuple[int | None, int, int]] = []
-            for price in self.levels(side, depth):
-                queue = self.queues[side][price]
-                rows.append((price, sum(o.size for o in queue), len(queue)))
-            result[side] = rows + [(None, 0, 0)] * (depth - len(rows))
-        return result
-
-    def touch(self, side: str) -> tuple[int | None, int]:
-        return self.top(1)[side][0][:2]
-
-    def queue_order(self) -> list[tuple[Any, ...]]:
-        return [
-            (side, price, place, o.order_id, o.size, o.printed, o.entry)
-            for side in "BA"
-            for price in self.levels(side)
-            for place, o in enumerate(self.queues[side][price])
-        ]
 
     # --- flow
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import insort
 from typing import Any
 
-from tests.reference.book import (
+from tests.reference.records import (
     BAD_TS,
     LAST,
     MAYBE_BAD,

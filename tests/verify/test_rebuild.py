@@ -16,7 +16,7 @@ from pipeline.book.tape import NULL
 from pipeline.verify.rebuild import Rebuild, level_names
 from pipeline.verify.rows import expected_rows
 from tests.book.support import DATE, MIDNIGHT, Market, chunk_of
-from tests.reference.book import LAST, Rec
+from tests.reference.records import LAST, Rec
 
 SNAPSHOT, BAD_TS, MAYBE_BAD = 32, 8, 4
 
