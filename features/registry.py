@@ -179,7 +179,7 @@ class Column:
         for node in reachable([self.expr]):
             if node.state == "decay":
                 times.append(WARM_HALF_LIVES * int(node.settings[0]))
-            elif node.state == "rows":
+            elif node.state == "rows" or node.method == "rows":
                 rows.append(node.args[0])
             elif node.method in ("window", "ago", "mean"):
                 times.append(node.args[0])

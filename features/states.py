@@ -14,6 +14,7 @@ import polars as pl
 
 from features.clocks import GridClock
 from features.kernels import decayed_sum, fill_forward
+from features.states_moments import Moments
 from features.timeline import (
     F64,
     I64,
@@ -384,4 +385,5 @@ STATES: dict[str, type[State]] = {
     "held": Held,
     "grid": Grid,
     "future": Future,
+    "moments": Moments,
 }

@@ -206,6 +206,50 @@ def deviation(x: pl.Expr, over: str | Window) -> pl.Expr:
     return pl.when((n > 1) & (variance > 1e-9)).then(variance.sqrt())
 
 
+@dataclass(frozen=True)
+class Regression:
+    """What :func:`regression` says; each is null where it is not defined."""
+
+    slope: pl.Expr
+    intercept: pl.Expr
+    r2: pl.Expr
+    """Share of y's variance explained; null where y does not vary."""
+    t: pl.Expr
+    """The slope over its standard error; null where the fit is perfect."""
+    n: pl.Expr
+    """Events with both values."""
+
+    @property
+    def correlation(self) -> pl.Expr:
+        """Correlation of x and y in [-1, 1]; null where either does not vary."""
+        return self.slope.sign() * self.r2.sqrt()
+
+
+def regression(y: pl.Expr, x: pl.Expr, over: str | Window) -> Regression:
+    """Least squares of ``y`` on ``x`` over the events of a window (time or rows) that have both.
+
+    Null with fewer than three such events, and where x does not vary.  The sums are kept in
+    twice the precision of a float, so neither input needs centring (see
+    ``features.kernels_moments``); times should still count from the session's open, not from
+    the epoch: nanoseconds since then do not fit into a float.
+
+    Raises
+    ------
+    ValueError
+        For a window with a half-life.
+    """
+    parsed = window(over)
+    if parsed.kind == "half_life":
+        raise ValueError("a regression needs a window by time or rows, not a half-life")
+    method = "rows" if parsed.kind == "rows" else "window"
+
+    def part(which: int) -> pl.Expr:
+        return _node("moments", (x, y), method=method, args=(parsed.size, which))
+
+    both = pl.when(x.is_not_null() & y.is_not_null()).then(1)
+    return Regression(part(0), part(1), part(2), part(3), total(both, parsed))
+
+
 # --- values ----------------------------------------------------------------------------------
 
 
