@@ -1,11 +1,11 @@
 """Speed of the order book: the kernel alone, then the stage from Parquet to Parquet.
 
-``mbo bench book``.  The kernel runs on a synthetic stream with the action mix of real ES
-(:mod:`benchmarks.streams`), with 12,000 and with 400,000 live orders, and on a real ES hour
-repeated, where there is one; making the stream and compiling are not counted.  Rows of the
-kernel go into columns that are used again: what takes them straight from it (features, a
-simulator) would read them there.  Kernels and other books are measured in CPU seconds of their
-thread, as is the floor beside them; stages in wall clock.
+``mbo bench book``, which shows :mod:`benchmarks.scaling`, too.  The kernel runs on a synthetic
+stream with the action mix of real ES (:mod:`benchmarks.streams`), with 12,000 and with 400,000
+live orders, and on a real ES hour repeated, where there is one; making the stream and compiling
+are not counted.  Rows of the kernel go into columns that are used again: what takes them straight
+from it (features, a simulator) would read them there.  Kernels and other books are measured in
+CPU seconds of their thread, as is the floor beside them; stages in wall clock.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy as np
 from benchmarks.figures import MBO, Figure, Report, decompress, run_process
 from benchmarks.mbo_files import Workload, find_real_day, repeated, write_file
 from benchmarks.peers import hftbacktest, nautilus, plain_python
+from benchmarks.scaling import RECORDS, scaling_report
 from benchmarks.streams import Generator
 from pipeline.book import tape
 from pipeline.book.columns import chunk_of_structs, event_ends
@@ -187,4 +188,5 @@ def measure(records: int, folder: Path) -> list[Report]:
     stage.figures += stage_figures(workload, folder)
     floor.seconds = (floor.seconds + decompress(workload.path)) / 2
     reports.append(stage)
+    reports.append(scaling_report(min(records, RECORDS), folder / "scaling"))
     return reports

@@ -56,7 +56,12 @@ def find_real_day() -> Path | None:
 
 
 def write_file(
-    folder: Path, records: int, *, day: Path | None = None, books: bool = False
+    folder: Path,
+    records: int,
+    *,
+    day: Path | None = None,
+    books: bool = False,
+    symbol: str = SYMBOL,
 ) -> Workload:
     """Write ``<folder>/bench.mbo.dbn.zst`` (zstd level 3, checksum: as the vendor ships).
 
@@ -69,7 +74,7 @@ def write_file(
     blocks = synthetic(records) if day is None else repeated(day, records, books=books)
     compressor = zstandard.ZstdCompressor(level=3, write_checksum=True)
     with open(path, "wb") as file, compressor.stream_writer(file, closefd=False) as stream:
-        stream.write(_header())
+        stream.write(_header(symbol))
         for block in blocks:
             stream.write(block.tobytes())
     name = "synthetic records, ES action mix" if day is None else "a real ES hour, repeated"
@@ -189,11 +194,11 @@ def structured(stream: Any) -> Records:
     return array
 
 
-def _header() -> bytes:
+def _header(symbol: str) -> bytes:
     inner = SimpleNamespace(
         start_date=_DAY, end_date=_DAY + dt.timedelta(days=1), symbol=str(INSTRUMENT)
     )
-    mapping = SimpleNamespace(raw_symbol=SYMBOL, intervals=[inner])
+    mapping = SimpleNamespace(raw_symbol=symbol, intervals=[inner])
     metadata = dbn.Metadata(
         dataset="GLBX.MDP3",
         start=_MIDNIGHT,
@@ -201,7 +206,7 @@ def _header() -> bytes:
         stype_in=dbn.SType.from_str("raw_symbol"),
         stype_out=dbn.SType.from_str("instrument_id"),
         schema=dbn.Schema.from_str("mbo"),
-        symbols=[SYMBOL],
+        symbols=[symbol],
         partial=[],
         not_found=[],
         mappings=[mapping],

@@ -8,12 +8,13 @@ the catalog.  Nothing here knows what any stage does.
 from __future__ import annotations
 
 import concurrent.futures as cf
+import contextlib
 import heapq
 import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -22,8 +23,16 @@ from pipeline.catalog import LakeCatalog, Resolved, commit_path, fingerprint
 from pipeline.config import Settings
 from pipeline.errors import FAILED, OK, MboError, RequestError
 from pipeline.stage import Partition, RawRef, Selection, Stage, Task
+from pipeline.startup import loading
 from pipeline.tables import schema_versions
-from pipeline.worker import Job, Outcome, execute, execute_in_worker, initialise_worker
+from pipeline.worker import (
+    Job,
+    Outcome,
+    execute,
+    execute_in_worker,
+    get_ready,
+    initialise_worker,
+)
 
 TASKS_PER_WORKER = 64
 """Workers are replaced after so many tasks: libraries keep memory they once had."""
@@ -122,10 +131,6 @@ def run_stage(
     if options.dry_run:
         schedule.drain_dry(first)
     elif first:
-        begun = time.perf_counter()
-        reporter.warming(stage.name, None)
-        stage.warm()
-        reporter.warming(stage.name, time.perf_counter() - begun)
         if options.workers > 1 and len(first) + schedule.waiting > 1:
             _run_in_processes(schedule, first, options.workers, reporter)
         else:
@@ -300,6 +305,15 @@ class _LargestFirst:
         return len(self._heap)
 
 
+def _warm(stage: Stage, reporter: Reporter) -> None:
+    """Have a stage's kernels compiled, here and once, before any task needs them."""
+    begun = time.perf_counter()
+    reporter.warming(stage.name, None)
+    with loading():
+        stage.warm()
+    reporter.warming(stage.name, time.perf_counter() - begun)
+
+
 def _run_here(schedule: _Schedule, first: list[Job], workers: int, reporter: Reporter) -> None:
     name = schedule.stage.name
     queue = _LargestFirst(first, workers)
@@ -307,6 +321,7 @@ def _run_here(schedule: _Schedule, first: list[Job], workers: int, reporter: Rep
     def report(number: int, done: int, total: int | None) -> None:
         reporter.task_progress(name, schedule.tasks[number], done, total)
 
+    _warm(schedule.stage, reporter)
     while queue:
         job = queue.pop()
         reporter.task_started(name, job.task)
@@ -345,6 +360,10 @@ class _Pool:
     def submit(self, job: Job) -> cf.Future[Outcome]:
         return self._executor.submit(execute_in_worker, job)
 
+    def get_ready(self, stage: Stage, workers: int) -> list[cf.Future[None]]:
+        """Start so many workers, and have them import the stage's modules."""
+        return [self._executor.submit(get_ready, stage) for _ in range(workers)]
+
     def replace(self) -> None:
         self._executor.shutdown(wait=True, cancel_futures=True)
         self._executor = self._start()
@@ -376,61 +395,66 @@ def _run_in_processes(
         if outcome.fatal:
             raise MboError(outcome.error)
 
-    environment = _single_threaded_polars()
-    pool = _Pool(workers, report)
+    with _single_threaded_polars():
+        pool = _Pool(workers, report)
+        # A worker takes most of a second to start: meanwhile the kernels are seen to.
+        started = pool.get_ready(schedule.stage, min(workers, len(first) + schedule.waiting))
     kill = True
     try:
-        while queue or running or suspects:
-            alone = bool(suspects)
-            if alone and not running:
-                job = suspects.pop()
-                running[pool.submit(job)] = job
-            while not alone and queue and len(running) < workers:
-                job = queue.pop(running.values())
-                reporter.task_started(name, job.task)
-                running[pool.submit(job)] = job
-            finished, _ = cf.wait(running, return_when=cf.FIRST_COMPLETED)
-            died: list[Job] = []
-            for future in finished:
-                job = running.pop(future)
-                try:
-                    outcome = future.result()
-                except BrokenProcessPool:
-                    died.append(job)
-                else:
-                    finish(job, outcome)
-            if died:
-                died += running.values()
-                running.clear()
-                pool.replace()
-                if alone or len(died) == 1:
-                    message = "its worker process died (out of memory?); try fewer --workers"
-                    finish(died[0], Outcome(died[0].number, error=message, detail=message))
-                else:
-                    suspects += died
+        _warm(schedule.stage, reporter)
+        cf.wait(started)
+        if any(future.exception() for future in started):
+            pool.replace()
+        with _single_threaded_polars():
+            while queue or running or suspects:
+                alone = bool(suspects)
+                if alone and not running:
+                    job = suspects.pop()
+                    running[pool.submit(job)] = job
+                while not alone and queue and len(running) < workers:
+                    job = queue.pop(running.values())
+                    reporter.task_started(name, job.task)
+                    running[pool.submit(job)] = job
+                finished, _ = cf.wait(running, return_when=cf.FIRST_COMPLETED)
+                died: list[Job] = []
+                for future in finished:
+                    job = running.pop(future)
+                    try:
+                        outcome = future.result()
+                    except BrokenProcessPool:
+                        died.append(job)
+                    else:
+                        finish(job, outcome)
+                if died:
+                    died += running.values()
+                    running.clear()
+                    pool.replace()
+                    if alone or len(died) == 1:
+                        message = "its worker process died (out of memory?); try fewer --workers"
+                        finish(died[0], Outcome(died[0].number, error=message, detail=message))
+                    else:
+                        suspects += died
         kill = False
     finally:
         pool.close(kill=kill)
-        _restore(environment)
 
 
-def _single_threaded_polars() -> dict[str, str | None]:
+@contextlib.contextmanager
+def _single_threaded_polars() -> Iterator[None]:
     """Workers run polars on one thread: the pool is the parallelism, and results must not
     depend on how sums were split among threads.
     """
     names = ("POLARS_MAX_THREADS", "OMP_NUM_THREADS")
     old = {name: os.environ.get(name) for name in names}
-    for name in names:
-        os.environ[name] = "1"
-    return old
-
-
-def _restore(environment: Mapping[str, str | None]) -> None:
-    for name, value in environment.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in old.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def default_workers(settings: Settings) -> int:

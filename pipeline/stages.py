@@ -10,6 +10,7 @@ from typing import cast
 
 from pipeline.errors import RequestError
 from pipeline.stage import Stage
+from pipeline.startup import loading
 
 STAGES: dict[str, str] = {
     "ingest": "pipeline.ingest.stage:INGEST",
@@ -27,7 +28,8 @@ def load_stage(name: str) -> Stage:
     if name not in STAGES:
         raise RequestError.unknown("stage", name, STAGES)
     module, _, attribute = STAGES[name].partition(":")
-    return cast("Stage", getattr(import_module(module), attribute))
+    with loading():
+        return cast("Stage", getattr(import_module(module), attribute))
 
 
 def upstream(name: str) -> list[str]:

@@ -372,6 +372,10 @@ def _die_with_parent(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def get_ready(stage: Stage) -> None:
+    """What a worker does first: with the stage, its modules are imported."""
+
+
 def execute_in_worker(job: Job) -> Outcome:
     def report(number: int, done: int, total: int | None) -> None:
         if _queue is not None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 
-from pipeline.cli.common import hoist_options
+from pipeline.startup import loading
 
 
 def main() -> None:
     """Entry point of the console script."""
-    from pipeline.cli.app import app
+    # Not at the top: a spawned worker imports this module, and needs no command line.
+    with loading():
+        from pipeline.cli.app import app
+        from pipeline.cli.common import hoist_options
 
     app(args=hoist_options(sys.argv[1:]), prog_name="mbo")
 

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from benchmarks.scaling import efficiency
 from tests.e2e.running import mbo, mbo_process
 
 
@@ -13,6 +14,14 @@ def test_an_unknown_benchmark_is_a_wrong_request() -> None:
     done = mbo("bench", "boook")
     assert done.code == 2
     assert "book" in done.err
+
+
+def test_efficiency_is_what_the_machine_does_not_explain() -> None:
+    perfect = (10.0, 5.0)
+    assert efficiency(perfect, (4.0, 4.0)) == 1
+    # Two loops side by side take a quarter longer than one: 0.8 is all that can be had.
+    assert efficiency((10.0, 6.25), (4.0, 5.0)) == pytest.approx(1)
+    assert efficiency((10.0, 10.0), (4.0, 4.0)) == 0.5
 
 
 @pytest.mark.slow

@@ -6,7 +6,9 @@ import hashlib
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -15,7 +17,7 @@ from pipeline.catalog import LakeCatalog
 from pipeline.config import Settings
 from pipeline.progress import Quiet
 from pipeline.runner import RunOptions, StageSummary, run_stage
-from pipeline.stage import Partition, Selection
+from pipeline.stage import Inputs, Outputs, Partition, Selection, Task
 from pipeline.storage import lake_lock
 from tests.spine.toy import Toy
 
@@ -109,6 +111,50 @@ def test_a_dead_worker_fails_its_task_alone(raw: Path, tmp_path: Path) -> None:
     assert summary.done == 4
     assert [name for name, _ in summary.failed] == ["TOY 2025-01-02"]
     assert "died" in summary.failed[0][1]
+
+
+@dataclass(frozen=True)
+class DiesAtTheStart(Toy):
+    """Kills the first worker that takes the stage in, before it has any task."""
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        flag = self.raw / "die-once"
+        if flag.exists():
+            flag.unlink()
+            os._exit(1)
+
+
+def test_workers_that_die_while_they_start_are_replaced(raw: Path, tmp_path: Path) -> None:
+    (raw / "die-once").touch()
+    summary = run(DiesAtTheStart(raw), tmp_path / "lake", workers=2)
+    assert not (raw / "die-once").exists()
+    assert (summary.done, summary.failed, summary.blocked) == (5, [], [])
+
+
+def test_workers_have_one_thread_and_the_caller_keeps_its_own(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POLARS_MAX_THREADS", "3")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    run(TellsThreads(raw), tmp_path / "lake", workers=2)
+    assert {path.read_text() for path in raw.glob("*.threads")} == {"1 1"}
+    assert os.environ["POLARS_MAX_THREADS"] == (raw / "warm").read_text() == "3"
+    assert "OMP_NUM_THREADS" not in os.environ
+
+
+@dataclass(frozen=True)
+class TellsThreads(Toy):
+    """Writes down how many threads the libraries would take."""
+
+    def run(self, task: Task, inputs: Inputs, outputs: Outputs) -> None:
+        names = ("POLARS_MAX_THREADS", "OMP_NUM_THREADS")
+        told = " ".join(os.environ.get(name, "") for name in names)
+        (self.raw / f"{task.partition['date']}.threads").write_text(told)
+        super().run(task, inputs, outputs)
+
+    def warm(self) -> None:
+        (self.raw / "warm").write_text(os.environ["POLARS_MAX_THREADS"])
 
 
 def test_a_missing_output_file_is_made_again(raw: Path, tmp_path: Path) -> None:
