@@ -2,22 +2,24 @@
 
 ``event``: at every row of the book.  ``touch``: at rows whose best price or size differs from the
 row before.  ``grid:1s``: at the multiples of a step since the epoch, from a segment's first row
-to its end; a grid point knows the events before it.  Other clocks (volume, trade and dollar
-bars) are further selections of rows: a class with ``advance`` and ``finish``.
+to its end; a grid point knows the events before it.  ``volume:1000``, ``trades:100``,
+``dollar:5000000``: at the row that completes a bar of so many contracts, prints or units of money.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+import re
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pipeline.errors import RequestError
-from pipeline.units import parse_duration
+from pipeline.errors import InputError, RequestError
+from pipeline.units import PRICE_SCALE, parse_duration
 
 if TYPE_CHECKING:
+    from features.events import Context
     from features.timeline import Timeline, View
 
 I64 = npt.NDArray[np.int64]
@@ -27,6 +29,19 @@ TOUCH_COLUMNS = ("bid_px_00", "ask_px_00", "bid_sz_00", "ask_sz_00")
 
 class Clock(Protocol):
     """Decision points as rows stream by: numbers of the last known rows, and times."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of events it reads."""
+
+    def start(self, context: Context) -> None:
+        """What is known of the instrument, before the first row.
+
+        Raises
+        ------
+        InputError
+            If that is not enough for the clock.
+        """
 
     def advance(self, timeline: Timeline, new: View, ended: I64) -> tuple[I64, I64]:
         """Decisions that the new rows make possible.
@@ -41,7 +56,16 @@ class Clock(Protocol):
 _NOTHING: tuple[I64, I64] = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
 
 
-class EventClock:
+class _Plain:
+    """A clock that asks nothing of the instrument."""
+
+    columns: tuple[str, ...] = ()
+
+    def start(self, context: Context) -> None:
+        """Nothing to know."""
+
+
+class EventClock(_Plain):
     """Every row."""
 
     def advance(self, timeline: Timeline, new: View, ended: I64) -> tuple[I64, I64]:
@@ -51,8 +75,10 @@ class EventClock:
         return _NOTHING
 
 
-class TouchClock:
+class TouchClock(_Plain):
     """Rows at which a best price or its size changed; the first of a segment counts."""
+
+    columns = TOUCH_COLUMNS
 
     def __init__(self) -> None:
         self._last: pl.DataFrame | None = None
@@ -72,7 +98,7 @@ class TouchClock:
         return _NOTHING
 
 
-class GridClock:
+class GridClock(_Plain):
     """Multiples of ``step`` ns; each knows the events before it."""
 
     def __init__(self, step: int) -> None:
@@ -106,15 +132,69 @@ class GridClock:
         return now, t
 
 
+BAR_COLUMNS: Final = {"volume": "trade_sz", "trades": "trade_ct", "dollar": "trade_px_sz"}
+"""What bars of each kind add up at every event."""
+
+
+class BarClock:
+    """The row that completes a bar: that lifts the segment's running sum over a multiple of size.
+
+    Bars restart with every segment.  A print that completes several bars makes one decision;
+    what it has left over counts for the next bar.
+    """
+
+    def __init__(self, kind: str, size: int) -> None:
+        self.kind = kind
+        self.size: float = size
+        self.columns = (BAR_COLUMNS[kind],)
+        self._sum = 0.0
+
+    def start(self, context: Context) -> None:
+        """Dollar bars: turn money into ticks times contracts."""
+        if self.kind != "dollar":
+            return
+        if context.multiplier is None:
+            raise InputError.at(
+                f"{context.dataset} {context.symbol}",
+                "no multiplier known, so the money of a dollar bar cannot be computed",
+                todo=f'add to research.toml: [instruments."{context.symbol}"] multiplier = ...',
+            )
+        self.size = float(self.size * PRICE_SCALE / (context.tick * context.multiplier))
+
+    def advance(self, timeline: Timeline, new: View, ended: I64) -> tuple[I64, I64]:
+        added = new.column(self.columns[0]).cast(pl.Float64).fill_null(0.0).to_numpy()
+        # Prices of spreads may be negative: their money counts all the same.  In whole 256ths (of a
+        # tick, where prices are finer), sums are exact, so that chunks change nothing.
+        added = np.rint(np.abs(added) * 256.0) / 256.0
+        sums = np.cumsum(np.concatenate([[self._sum], added]))
+        first = new.first == new.now
+        # What the segment began with: the sum before its first row.
+        origin = np.where(first, sums[:-1], 0.0)
+        np.maximum.accumulate(origin, out=origin)
+        before, after = sums[:-1] - origin, sums[1:] - origin
+        keep = np.floor(after / self.size) > np.floor(before / self.size)
+        self._sum = float(after[-1])
+        return new.now[keep], new.t[keep]
+
+    def finish(self, end: int) -> tuple[I64, I64]:
+        return _NOTHING
+
+
+EXAMPLES: Final = ("event", "touch", "grid:1s", "volume:1000", "trades:100", "dollar:5000000")
+"""One clock of each kind."""
+
+_MOST: Final = 10**15
+
+
 def make_clock(name: str, where: str = "") -> Clock:
-    """The clock of a name: ``event``, ``touch`` or ``grid:STEP``.
+    """The clock of a name: ``event``, ``touch``, ``grid:STEP``, or bars such as ``volume:1000``.
 
     ``where`` says in messages which file and key the name comes from.
 
     Raises
     ------
     RequestError
-        For anything else, or a step that is no duration.
+        For anything else, a step that is no duration, or a bar size that is no whole number.
     """
     if name == "event":
         return EventClock()
@@ -122,9 +202,13 @@ def make_clock(name: str, where: str = "") -> Clock:
         return TouchClock()
     kind, _, step = name.partition(":")
     at = f"{where}: " if where else ""
+    if kind in BAR_COLUMNS and step:
+        size = int(step) if re.fullmatch("[0-9]{1,16}", step) else 0
+        if not 0 < size <= _MOST:
+            raise RequestError(f"{at}clock {name!r}: write a whole number from 1 on, as {kind}:100")
+        return BarClock(kind, size)
     if kind != "grid" or not step:
-        known = ["event", "touch", "grid:100ms", "grid:1s"]
-        raise RequestError.unknown("clock", name, known, where=where)
+        raise RequestError.unknown("clock", name, EXAMPLES, where=where)
     try:
         length = parse_duration(step)
     except ValueError as error:

@@ -54,8 +54,11 @@ def compute(
     ------
     RequestError
         For an unknown clock, a book that is not deep enough, a feature that looks ahead.
+    InputError
+        If the clock needs to know more of the instrument.
     """
     ticking = make_clock(clock)
+    ticking.start(source.context)
     check_depth(columns, source.context.depth)
     check_backward(columns)
     if len({column.family.kind for column in columns}) > 1:
@@ -64,7 +67,7 @@ def compute(
     outputs = [*KEYS, *([label_end(columns)] if labels else []), *(c.expr for c in columns)]
     futures = _look_ahead(source, outputs)
     timeline = Timeline(outputs, source.context.scalars(), futures)
-    events = Events(source, root_columns(outputs) | set(TOUCH))
+    events = Events(source, root_columns(outputs) | {*TOUCH, *ticking.columns})
     for frame in events:
         new = push(timeline, frame)
         ended = frame["ended"].to_numpy()

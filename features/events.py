@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from fractions import Fraction
 from typing import Any, Protocol
 
 import numpy as np
@@ -52,6 +53,8 @@ class Context:
     """What to add to UTC for the exchange's local time at the open."""
     expiration: int | None = None
     business_days_left: int | None = None
+    multiplier: Fraction | None = None
+    """Money of one whole price unit."""
     depth: int = 10
 
     def scalars(self) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
@@ -251,6 +253,7 @@ class _Planner:
             "complete": all(day in days for day in wanted),
             "local_offset": _local_offset(calendar, session),
             "tick": row.get("tick_size"),
+            "multiplier": _fraction(row.get("multiplier")),
             "depth": 1 if self.settings.book.materialise == "touch" else self.settings.book.depth,
             **_expiry(calendar, session, row.get("expiration")),
         }
@@ -278,7 +281,7 @@ def _instruments(catalog: Catalog) -> dict[tuple[str, str], list[dict[str, Any]]
 
     Only what enters a task's parameters can make it stale, not every change of the table.
     """
-    columns = ["symbol", "first_date", "last_date", "tick_size", "expiration"]
+    columns = ["symbol", "first_date", "last_date", "tick_size", "multiplier", "expiration"]
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for stored in catalog.partitions("instruments"):
         table = read_table(stored, columns)
@@ -287,6 +290,11 @@ def _instruments(catalog: Catalog) -> dict[tuple[str, str], list[dict[str, Any]]
         for row in table.to_pylist():
             found.setdefault((stored.partition["dataset"], row["symbol"]), []).append(row)
     return found
+
+
+def _fraction(value: Decimal | None) -> str | None:
+    """A number of the table as exact text: parameters are JSON."""
+    return None if value is None else str(Fraction(value))
 
 
 def _local_offset(calendar: Calendar, session: Session) -> int:
@@ -341,6 +349,7 @@ def _source(task: Task, inputs: Inputs) -> LakeRows:
         local_offset=params["local_offset"],
         expiration=params["expiration"],
         business_days_left=params["business_days_left"],
+        multiplier=Fraction(multiplier) if (multiplier := params["multiplier"]) else None,
         depth=params["depth"],
     )
     return LakeRows(context, tuple(days), hours["preopen"], hours["end"])

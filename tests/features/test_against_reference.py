@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from functools import cache
 
 import polars as pl
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from features.engine import compute
 from features.events import Tables
 from features.registry import FEATURES, LABELS, Column, Family
+from pipeline.errors import InputError
 from tests.features.worlds import FAST, SLOW, make_world
 from tests.reference.features.catalogue import SLOW_FEATURES, SLOW_LABELS
 from tests.reference.features.session import Session, decisions, prepare
@@ -84,6 +86,29 @@ def test_every_feature_equals_the_reference(family: Family) -> None:
     valued |= check(family, seed=5, kind="long", clock="event")
     never = {column.name for column in chosen(family)} - valued
     assert not never, f"never anything but null, so nothing was compared: {sorted(never)}"
+
+
+@pytest.mark.parametrize(
+    "clock", ["volume:1", "volume:25", "trades:3", "dollar:1", "dollar:700000", "dollar:5000001"]
+)
+def test_bars_end_where_the_reference_says(clock: str) -> None:
+    """At the row that completes a bar; one decision however many a print completes."""
+    for seed, kind in ((1, "fast"), (2, "slow"), (5, "long")):
+        tables, session = world(seed, kind)
+        for chunk in (7, 1000):
+            pieces = replace(tables, chunk=chunk)
+            frame = pl.concat(list(compute(pieces, FEATURES.resolve("cvd"), clock)))
+            points = decisions(session, clock)
+            assert 1 < len(points) < len(session.rows)
+            assert frame["ts"].cast(pl.Int64).to_list() == [t for _, t in points]
+            assert frame["event"].to_list() == [session.rows[i]["event"] for i, _ in points]
+
+
+def test_dollar_bars_need_a_multiplier() -> None:
+    tables, _ = world(1, "fast")
+    unknown = replace(tables, context=replace(tables.context, multiplier=None))
+    with pytest.raises(InputError, match=r'no multiplier known.*\[instruments."ESH5"\] multiplier'):
+        list(compute(unknown, FEATURES.resolve("mid"), "dollar:1000"))
 
 
 def test_the_markets_have_everything_in_them() -> None:

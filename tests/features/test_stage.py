@@ -170,6 +170,13 @@ def test_an_unknown_tick_size_is_one_clear_line(tmp_path: Path) -> None:
     assert 'add to research.toml: [instruments."ESH5"] tick_size' in message
 
 
+def test_dollar_bars_without_a_multiplier_are_one_clear_line(lake: Path) -> None:
+    sets = {"money": {"clock": "dollar:5000000", "features": ["mid"]}}
+    summary = run(FeatureStage(), lake, with_set("money", sets))
+    assert summary.exit_code == 1
+    assert "no multiplier known" in summary.failed[0][1]
+
+
 def test_an_empty_lake_names_the_command(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="mbo book"):
         run(FeatureStage(), tmp_path / "lake")

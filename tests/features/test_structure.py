@@ -55,7 +55,7 @@ def whole(seed: int, clock: str) -> pl.DataFrame:
 NO_SHRINKING = (Phase.explicit, Phase.generate)
 """A failing cut is as good as the smallest one, and a run of all columns takes a while."""
 
-CLOCKS = ("event", "touch", "grid:20s")
+CLOCKS = ("event", "touch", "grid:20s", "volume:20", "trades:7", "dollar:9000000")
 
 
 @settings(max_examples=8, deadline=None, phases=NO_SHRINKING)

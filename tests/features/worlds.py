@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date
+from fractions import Fraction
 
 import numpy as np
 import polars as pl
@@ -86,6 +87,7 @@ def make_world(
         local_offset=-6 * 3600 * NS_PER_S,
         expiration=MIDNIGHT + 16 * NS_PER_DAY,
         business_days_left=12,
+        multiplier=Fraction(50),
         depth=DEPTH,
     )
     return Tables(context, book, flow, _trades(rng, book, level))

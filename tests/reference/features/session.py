@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 import polars as pl
@@ -121,7 +122,7 @@ def _prints(rows: list[dict[str, Any]], tick: int) -> dict[str, Any]:
         "sell_orders": int(bool(sells)),
         "trade_px": rows[-1]["price"] if rows else None,
         "px_sz": [(r["price"] / tick, r["size"]) for r in rows],
-        "trade_px_sz": 0,
+        "trade_px_sz": sum(Fraction(r["price"], tick) * r["size"] for r in rows),
         "trade_px2_sz": 0,
     }
 
@@ -137,6 +138,8 @@ def decisions(s: Session, clock: str) -> list[tuple[int, int]]:
             for i, row in enumerate(s.rows)
             if row["first"] or any(row[c] != s.rows[i - 1][c] for c in touch)
         ]
+    if clock.startswith(("volume:", "trades:", "dollar:")):
+        return bars(s, clock)
     step = duration(clock.partition(":")[2])
     found = []
     for number, end in s.ends.items():
@@ -146,4 +149,24 @@ def decisions(s: Session, clock: str) -> list[tuple[int, int]]:
             (max(i for i in rows if s.rows[i]["ts"] < g), g)
             for g in range(first // step * step + step, end + 1, step)
         ]
+    return found
+
+
+def bars(s: Session, clock: str) -> list[tuple[int, int]]:
+    """Rows that complete a bar, in exact arithmetic."""
+    kind, _, text = clock.partition(":")
+    size, found, done, total = int(text), [], 0, Fraction(0)
+    for i, row in enumerate(s.rows):
+        if row["first"]:
+            done, total = 0, Fraction(0)
+        if kind == "volume":
+            total += row["trade_sz"]
+        elif kind == "trades":
+            total += row["trade_ct"]
+        else:
+            money = s.context.multiplier * s.context.tick / NS
+            total += abs(row["trade_px_sz"]) * money
+        if not row["first"] and total >= (done + 1) * size:
+            found.append((i, row["ts"]))
+        done = int(total // size)
     return found
