@@ -44,6 +44,19 @@ DEFAULT_SET: Mapping[str, Any] = {
 read from it.
 """
 
+FINDINGS_SET: Mapping[str, Any] = {
+    "clock": "grid:10s",
+    "features": [
+        *("spread", "queue_imbalance", "return_10s", "signed_volume_10s"),
+        *("ofi_10s", "ofi_level_1_10s", "ofi_level_2_10s"),
+    ],
+    "labels": ["y_return_10s"],
+}
+"""What `mbo sql findings` reads: does the market behave as the literature says?"""
+
+SHIPPED: Mapping[str, Mapping[str, Any]] = {DEFAULT: DEFAULT_SET, "findings": FINDINGS_SET}
+"""Sets there are without a ``research.toml``; sets of the same name there take their place."""
+
 _KEYS = ("clock", "features", "labels")
 
 
@@ -63,12 +76,12 @@ class FeatureSet:
 
 
 def set_names(sets: Mapping[str, Any]) -> list[str]:
-    """Names of the sets: the user's and the shipped one."""
-    return sorted({DEFAULT, *sets})
+    """Names of the sets: the user's and the shipped ones."""
+    return sorted({*SHIPPED, *sets})
 
 
 def feature_set(name: str, sets: Mapping[str, Any], origin: str = "research.toml") -> FeatureSet:
-    """The set ``[features.sets.NAME]``, or the shipped default.
+    """The set ``[features.sets.NAME]``, or a shipped one.
 
     Raises
     ------
@@ -77,7 +90,7 @@ def feature_set(name: str, sets: Mapping[str, Any], origin: str = "research.toml
     """
     if name not in set_names(sets):
         raise RequestError.unknown("feature set", name, set_names(sets), where=origin)
-    table = sets.get(name, DEFAULT_SET)
+    table = sets[name] if name in sets else SHIPPED[name]
     where = f"{origin}: features.sets.{name}"
     if not isinstance(table, Mapping):
         raise RequestError(f"{where} must be a table with {', '.join(_KEYS)}")
