@@ -21,7 +21,7 @@ LEVELS = ["ofi_10s", "ofi_level_1_10s", "ofi_level_2_10s"]
 def market(folder: Path, *flags: str) -> Path:
     """A lake with the findings set of one simulated session."""
     raw, lake = folder / "raw", folder / "lake"
-    records = ("--days", "1", "--records", "250000", "--symbols", "SIMM5")
+    records = ("--days", "1", "--records", "400000", "--symbols", "SIMM5")
     mbo("sample", "--out", raw, *records, *flags, "--quiet").checked()
     mbo("ingest", raw, "--lake", lake, "--quiet").checked()
     mbo("features", "--set", "findings", "--lake", lake, "--quiet").checked()
