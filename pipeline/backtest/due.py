@@ -15,13 +15,13 @@ from pipeline.backtest.state import Sim
 from pipeline.backtest.venue import arrive_cancel, arrive_new, arrive_replace, end_all
 from pipeline.book import orders as ob
 from pipeline.book.layout import Scalar
-from pipeline.jit import inline, kernel
+from pipeline.jit import inline, inner
 from pipeline.units import UNDEF_PRICE
 
 _MARKOUT, _HEAP, _SCHEDULE, _MARK, _DECISION = range(5)
 
 
-@kernel
+@inner
 def _take_markouts(sim: Sim, before: Scalar) -> Scalar:
     """Note the mid for fills whose horizons end before a time; returns when the next ends."""
     meta, fills = sim.meta, sim.fills
@@ -40,7 +40,7 @@ def _take_markouts(sim: Sim, before: Scalar) -> Scalar:
     return due
 
 
-@kernel
+@inner
 def _mark(sim: Sim, time: Scalar, kind: Scalar) -> None:
     meta, marks = sim.meta, sim.marks
     k = meta[st.N_MARKS]
@@ -56,7 +56,7 @@ def _mark(sim: Sim, time: Scalar, kind: Scalar) -> None:
     marks[k, st.M_FILLS] = meta[st.FILL_BASE] + meta[st.N_FILLS]
 
 
-@kernel
+@inner
 def _timetable(sim: Sim, kind: Scalar, session: Scalar, time: Scalar) -> None:
     """An entry of the calendar's timetable."""
     meta = sim.meta
@@ -78,7 +78,7 @@ def _timetable(sim: Sim, kind: Scalar, session: Scalar, time: Scalar) -> None:
         end_session(sim, time, np.int64(st.WHY_SESSION_END))
 
 
-@kernel
+@inner
 def end_session(sim: Sim, time: Scalar, reason: Scalar) -> None:
     meta = sim.meta
     end_all(sim, np.int64(st.EXPIRED), reason)
@@ -92,7 +92,7 @@ def end_session(sim: Sim, time: Scalar, reason: Scalar) -> None:
     meta[st.LOADED] = 0
 
 
-@kernel
+@inner
 def _deliver(sim: Sim) -> None:
     """The first of the queue happens."""
     heap = sim.heap
@@ -145,7 +145,7 @@ def _next_turn(sim: Sim) -> Scalar:
     return np.int64(st.NEVER)
 
 
-@kernel
+@inner
 def run_due(sim: Sim, before: Scalar) -> Scalar:
     """Let everything happen that is due before a time.
 

@@ -18,18 +18,18 @@ from pipeline.backtest.queue import push
 from pipeline.backtest.state import Sim
 from pipeline.book import orders as ob
 from pipeline.book.layout import Scalar
-from pipeline.jit import kernel
+from pipeline.jit import inner
 from pipeline.units import UNDEF_PRICE
 
 
-@kernel
+@inner
 def _send(sim: Sim, time: Scalar, kind: Scalar, order: Scalar, a: Scalar, b: Scalar) -> None:
     """Send to the venue: it arrives after the entry latency, and after what it was decided on."""
     due = max(time + sim.conf[st.ENTRY_LATENCY], sim.meta[st.CLOCK])
     push(sim, due, np.int64(st.CLASS_ARRIVAL), kind, order, a, b)
 
 
-@kernel
+@inner
 def _new_order(
     sim: Sim, time: Scalar, side: Scalar, type_: Scalar, price: Scalar, size: Scalar
 ) -> None:
@@ -62,7 +62,7 @@ def _new_order(
     _send(sim, time, np.int64(st.ARRIVE_NEW), order, np.int64(0), np.int64(0))
 
 
-@kernel
+@inner
 def work(sim: Sim, time: Scalar) -> None:
     """Compare goal and position as we know them, and send what is needed."""
     meta = sim.meta
@@ -110,7 +110,7 @@ def work(sim: Sim, time: Scalar) -> None:
         _send(sim, time, np.int64(st.ARRIVE_REPLACE), order, price, size)
 
 
-@kernel
+@inner
 def _check_ended(sim: Sim, time: Scalar) -> None:
     """The worked order is over once its end and all its fills are known."""
     meta = sim.meta
@@ -126,7 +126,7 @@ def _check_ended(sim: Sim, time: Scalar) -> None:
     meta[st.X_WORKING] = -1
 
 
-@kernel
+@inner
 def hear(sim: Sim, time: Scalar, kind: Scalar, order: Scalar, a: Scalar) -> None:
     """Word from the venue, or a timer of ours."""
     meta = sim.meta
@@ -152,7 +152,7 @@ def hear(sim: Sim, time: Scalar, kind: Scalar, order: Scalar, a: Scalar) -> None
     work(sim, time)
 
 
-@kernel
+@inner
 def decide(sim: Sim, time: Scalar, target: Scalar, bid: Scalar, ask: Scalar) -> None:
     """A row of the feature table: a target (or none) and the touch the strategy saw."""
     meta = sim.meta
@@ -163,7 +163,7 @@ def decide(sim: Sim, time: Scalar, target: Scalar, bid: Scalar, ask: Scalar) -> 
     work(sim, time)
 
 
-@kernel
+@inner
 def start_session(sim: Sim) -> None:
     """Nothing is wanted before the session's first decision."""
     meta = sim.meta
@@ -178,7 +178,7 @@ def start_session(sim: Sim) -> None:
     meta[st.X_ASK] = UNDEF_PRICE
 
 
-@kernel
+@inner
 def end_session(sim: Sim) -> None:
     """Orders die with their session: stop working."""
     sim.meta[st.X_ACTIVE] = 0

@@ -17,10 +17,10 @@ from pipeline.backtest.state import (
     Sim,
 )
 from pipeline.book.layout import I64, Scalar
-from pipeline.jit import kernel
+from pipeline.jit import inner
 
 
-@kernel
+@inner
 def _before(heap: I64, i: Scalar, j: Scalar) -> Scalar:
     if heap[i, H_TIME] != heap[j, H_TIME]:
         return heap[i, H_TIME] < heap[j, H_TIME]
@@ -29,13 +29,13 @@ def _before(heap: I64, i: Scalar, j: Scalar) -> Scalar:
     return heap[i, H_SEQ] < heap[j, H_SEQ]
 
 
-@kernel
+@inner
 def _swap(heap: I64, i: Scalar, j: Scalar) -> None:
     for column in range(HEAP_COLUMNS):
         heap[i, column], heap[j, column] = heap[j, column], heap[i, column]
 
 
-@kernel
+@inner
 def push(
     sim: Sim, time: Scalar, class_: Scalar, kind: Scalar, order: Scalar, a: Scalar, b: Scalar
 ) -> None:
@@ -57,7 +57,7 @@ def push(
         i = (i - 1) >> 1
 
 
-@kernel
+@inner
 def pop(sim: Sim) -> None:
     """Take the first away; read row 0 before."""
     heap, meta = sim.heap, sim.meta

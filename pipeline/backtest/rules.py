@@ -18,7 +18,7 @@ from pipeline.backtest.state import Sim
 from pipeline.backtest.venue import end_all, fill, remaining
 from pipeline.book import orders as ob
 from pipeline.book.layout import Scalar
-from pipeline.jit import inline, kernel
+from pipeline.jit import inline, inner
 from pipeline.units import UNDEF_PRICE
 
 
@@ -37,7 +37,7 @@ def event_in_progress(sim: Sim) -> Scalar:
 # --- the queue ahead ------------------------------------------------------------------------------
 
 
-@kernel
+@inner
 def shrink_ahead(sim: Sim, change: ob.Change) -> None:
     """Size that left a queue, or went to its tail, is no longer ahead of those behind it."""
     side = change.old_side
@@ -53,7 +53,7 @@ def shrink_ahead(sim: Sim, change: ob.Change) -> None:
             sim.own[row, st.O_AHEAD] -= left
 
 
-@kernel
+@inner
 def save_queues(sim: Sim) -> None:
     """Before a snapshot: remember who is ahead of us, and what we took, by order id."""
     book, meta, saved = sim.book, sim.meta, sim.saved
@@ -93,7 +93,7 @@ def save_queues(sim: Sim) -> None:
     meta[st.SNAPPING] = 1
 
 
-@kernel
+@inner
 def restore_queues(sim: Sim) -> None:
     """After a snapshot: those ahead of us that are still there are ahead again, by id."""
     book, meta, saved = sim.book, sim.meta, sim.saved
@@ -120,7 +120,7 @@ def restore_queues(sim: Sim) -> None:
     meta[st.SNAPPING] = meta[st.N_SAVED] = meta[st.N_SAVED_ALL] = 0
 
 
-@kernel
+@inner
 def lose_book(sim: Sim) -> None:
     """A clear that is no snapshot: the venue dropped all orders, ours too."""
     end_all(sim, np.int64(st.CANCELLED), np.int64(st.WHY_CLEARED))
@@ -131,7 +131,7 @@ def lose_book(sim: Sim) -> None:
 # --- executions -----------------------------------------------------------------------------------
 
 
-@kernel
+@inner
 def _meet(
     sim: Sim, side: Scalar, price: Scalar, size: Scalar, priority: Scalar, record: Scalar
 ) -> None:
@@ -163,7 +163,7 @@ def _meet(
             return
 
 
-@kernel
+@inner
 def auction(sim: Sim, record: Scalar) -> None:
     """The auction of this event fills what is priced better than it, up to its volume."""
     own, meta = sim.own, sim.meta
@@ -187,7 +187,7 @@ def auction(sim: Sim, record: Scalar) -> None:
                 break
 
 
-@kernel
+@inner
 def _auction_queue(
     sim: Sim, side: Scalar, price: Scalar, size: Scalar, priority: Scalar, record: Scalar
 ) -> None:
@@ -233,7 +233,7 @@ def on_trade(sim: Sim, side: Scalar, price: Scalar, size: Scalar) -> None:
         meta[st.N_PRINTS] = k + 1
 
 
-@kernel
+@inner
 def _judge(sim: Sim, slot: Scalar, side: Scalar, price: Scalar, size: Scalar, rec: Scalar) -> None:
     """An F while orders of ours rest."""
     meta, book = sim.meta, sim.book
@@ -299,7 +299,7 @@ def on_change(sim: Sim, change: ob.Change, order_id: Scalar) -> None:
             meta[st.N_RESTED] = k + 1
 
 
-@kernel
+@inner
 def came_to_rest(sim: Sim, record: Scalar) -> None:
     """At the event's end: opposite orders that now rest at or through our prices met us first."""
     own, meta, book = sim.own, sim.meta, sim.book
@@ -323,7 +323,7 @@ def came_to_rest(sim: Sim, record: Scalar) -> None:
             )  # fmt: skip
 
 
-@kernel
+@inner
 def prints_alone(sim: Sim, record: Scalar) -> None:
     """Optimistic: T records of an execution without any F count as if they had met us.
 

@@ -13,7 +13,7 @@ from pipeline.backtest.queue import push
 from pipeline.backtest.state import Sim
 from pipeline.book import orders as ob
 from pipeline.book.layout import Scalar
-from pipeline.jit import inline, kernel
+from pipeline.jit import inline, inner
 from pipeline.units import UNDEF_PRICE
 
 
@@ -28,14 +28,14 @@ def remaining(sim: Sim, row: Scalar) -> Scalar:
     return sim.own[row, st.O_SIZE] - sim.own[row, st.O_FILLED]
 
 
-@kernel
+@inner
 def tell(sim: Sim, class_: Scalar, kind: Scalar, order: Scalar, a: Scalar) -> None:
     """Send word to us: it arrives after the response latency."""
     time = sim.meta[st.CLOCK] + sim.conf[st.RESPONSE_LATENCY]
     push(sim, time, class_, kind, order, a, np.int64(0))
 
 
-@kernel
+@inner
 def leave_queue(sim: Sim, row: Scalar) -> None:
     """Take an order out of the resting ones, if it is among them."""
     side = sim.own[row, st.O_SIDE]
@@ -48,7 +48,7 @@ def leave_queue(sim: Sim, row: Scalar) -> None:
             return
 
 
-@kernel
+@inner
 def end_order(sim: Sim, row: Scalar, status: Scalar, reason: Scalar) -> None:
     """An order ends: filled whole, cancelled, rejected or expired.  We hear of it."""
     own, meta = sim.own, sim.meta
@@ -61,7 +61,7 @@ def end_order(sim: Sim, row: Scalar, status: Scalar, reason: Scalar) -> None:
     tell(sim, np.int64(st.CLASS_ACK), np.int64(st.TELL_ENDED), order, own[row, st.O_FILLED])
 
 
-@kernel
+@inner
 def fill(
     sim: Sim, row: Scalar, size: Scalar, price: Scalar, role: Scalar, reason: Scalar, event: Scalar,
     record: Scalar,
@@ -101,7 +101,7 @@ def fill(
         end_order(sim, row, np.int64(st.FILLED), np.int64(st.WHY_NONE))
 
 
-@kernel
+@inner
 def join_queue(sim: Sim, row: Scalar) -> None:
     """Rest at the tail of the queue at the order's price: all that rests there is ahead."""
     own, meta, book = sim.own, sim.meta, sim.book
@@ -125,7 +125,7 @@ def join_queue(sim: Sim, row: Scalar) -> None:
     meta[st.N_LIVE + side] = n + 1
 
 
-@kernel
+@inner
 def take_depth(sim: Sim, row: Scalar) -> None:
     """Walk the displayed depth of the other side, as far as limit and size go.
 
@@ -174,7 +174,7 @@ def _refusal(sim: Sim, row: Scalar) -> Scalar:
     return np.int64(st.WHY_NONE)
 
 
-@kernel
+@inner
 def _match(sim: Sim, row: Scalar) -> None:
     """Take what can be taken; the rest waits in the queue, or goes."""
     own, meta = sim.own, sim.meta
@@ -188,7 +188,7 @@ def _match(sim: Sim, row: Scalar) -> None:
         join_queue(sim, row)
 
 
-@kernel
+@inner
 def arrive_new(sim: Sim, order: Scalar) -> None:
     """A new order reaches the venue."""
     own, meta = sim.own, sim.meta
@@ -216,7 +216,7 @@ def _too_late(sim: Sim, order: Scalar) -> Scalar:
     return gone
 
 
-@kernel
+@inner
 def arrive_cancel(sim: Sim, order: Scalar) -> None:
     """A cancel reaches the venue."""
     if not _too_late(sim, order):
@@ -224,7 +224,7 @@ def arrive_cancel(sim: Sim, order: Scalar) -> None:
         end_order(sim, row, np.int64(st.CANCELLED), np.int64(st.WHY_ASKED))
 
 
-@kernel
+@inner
 def arrive_replace(sim: Sim, order: Scalar, price: Scalar, size: Scalar) -> None:
     """New price and size in all.  A smaller size at the same price keeps the place."""
     if _too_late(sim, order):
@@ -251,7 +251,7 @@ def arrive_replace(sim: Sim, order: Scalar, price: Scalar, size: Scalar) -> None
         _match(sim, row)
 
 
-@kernel
+@inner
 def end_all(sim: Sim, status: Scalar, reason: Scalar) -> None:
     """All our resting orders end at once."""
     for side in range(2):
@@ -259,7 +259,7 @@ def end_all(sim: Sim, status: Scalar, reason: Scalar) -> None:
             end_order(sim, sim.live[side, 0], status, reason)
 
 
-@kernel
+@inner
 def expire_unarrived(sim: Sim, time: Scalar) -> None:
     """The data are over: orders still on their way to the venue never were anywhere."""
     own = sim.own
