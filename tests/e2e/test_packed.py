@@ -176,7 +176,7 @@ def test_killed_runs_give_the_same_bytes(
 @pytest.mark.parametrize(
     ("symbols", "records", "peak"),
     [
-        (1_500, 45_000, 700),
+        (600, 18_000, 600),
         pytest.param(11_000, 10_000_000, 1_400, marks=pytest.mark.slow),
     ],
 )
