@@ -1,10 +1,11 @@
-"""Instants and prices as people write them; apart from the units, which kernels are made of."""
+"""Instants, prices and counts as people write them; apart from the units of kernels."""
 
 from __future__ import annotations
 
 import contextlib
 import operator
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final, SupportsIndex
 
@@ -55,8 +56,22 @@ def format_instant(ns: int) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}.{rest:09d}"
 
 
-def format_price(units: int) -> str:
-    """A price in units of 1e-9 as exact decimal text: 4750250000000 -> ``4750.25``."""
+def format_price(units: int, decimals: int = 0) -> str:
+    """A price in units of 1e-9 as exact decimal text: 4750250000000 -> ``4750.25``.
+
+    ``decimals``: how many there are at least, see :func:`decimals_of`.
+    """
     whole, rest = divmod(abs(units), PRICE_SCALE)
-    digits = f"{rest:09d}".rstrip("0")
+    digits = f"{rest:09d}".rstrip("0").ljust(decimals, "0")
     return f"{'-' if units < 0 else ''}{whole}{'.' if digits else ''}{digits}"
+
+
+def decimals_of(prices: Iterable[int | None]) -> int:
+    """Decimals that all of these prices can be written with exactly, so that they align."""
+    texts = [format_price(units) for units in prices if units is not None]
+    return max((len(text.partition(".")[2]) for text in texts), default=0)
+
+
+def format_count(count: int, noun: str) -> str:
+    """A number of things: ``1 session``, ``2,000 sessions``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

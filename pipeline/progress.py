@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from pipeline.instants import format_count
 from pipeline.runner import StageSummary
 from pipeline.stage import Task
 from pipeline.worker import Outcome
@@ -38,7 +39,7 @@ class Lines(Quiet):
         for line in outcome.warnings:
             print(f"{stage} {task.partition}: warning: {line}", file=sys.stderr)
         if outcome.error:
-            print(f"{stage} {task.partition}: {outcome.error}", file=sys.stderr)
+            print(f"{stage} {task.partition}: failed: {outcome.error}", file=sys.stderr)
 
     def stage_finished(self, summary: StageSummary) -> None:
         print(one_line(summary), file=sys.stderr)
@@ -150,5 +151,6 @@ def one_line(summary: StageSummary) -> str:
     if summary.done:
         # What was taken from where is no row of data.
         rows = sum(count for table, count in summary.rows.items() if table != "sources")
-        text += f"; {rows:,} rows, {human_bytes(summary.bytes)}, {summary.seconds:.1f} s"
+        size = human_bytes(summary.bytes)
+        text += f"; {format_count(rows, 'row')}, {size}, {summary.seconds:.1f} s"
     return text

@@ -130,7 +130,8 @@ def render(
         )
     if first["sessions"] < MIN_SESSIONS:
         lines.append(
-            f"Sharpe and Sortino need {MIN_SESSIONS} sessions; {first['sessions']} say little, "
+            f"Sharpe and Sortino need {MIN_SESSIONS} sessions; "
+            f"{first['sessions']} {'says' if first['sessions'] == 1 else 'say'} little, "
             "whatever the profit."
         )
     lines += _next(run_id, rows, root, asked, program, again)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from pipeline.startup import loading
+from pipeline.cli.interrupts import interrupts_stop
 
 
 def main() -> None:
     """Entry point of the console script."""
+    interrupts_stop()
+    from pipeline.startup import loading
+
     # Not at the top: a spawned worker imports this module, and needs no command line.
     with loading():
         from pipeline.cli.app import app

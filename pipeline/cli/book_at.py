@@ -9,7 +9,7 @@ import typer
 from pipeline.cli.common import Invocation
 from pipeline.cli.look import text_table
 from pipeline.errors import OK
-from pipeline.instants import format_instant, format_price
+from pipeline.instants import decimals_of, format_count, format_instant, format_price
 
 if TYPE_CHECKING:
     from pipeline.book.at import BookAt
@@ -55,7 +55,7 @@ def _title(book: BookAt) -> str:
         f"{simulated}{book.symbol}  {book.dataset}, publisher {book.publisher_id}, "
         f"instrument {book.instrument_id}\n"
         f"event {book.event}, known at {format_instant(book.ts_recv)} UTC\n"
-        f"{book.state}, {valid}, {count:,} orders"
+        f"{book.state}, {valid}, {format_count(count, 'order')}"
     )
 
 
@@ -70,9 +70,11 @@ def _shown(book: BookAt, depth: int) -> Any:
 def _ladder(book: BookAt, depth: int) -> tuple[list[str], list[list[Any]]]:
     header = ["orders", "size", "bid", "ask", "size", "orders"]
     rows = []
-    for row in _shown(book, depth).to_dicts():
-        bid = [row["bid_ct"], row["bid_sz"], _price(row["bid_px"])]
-        ask = [_price(row["ask_px"]), row["ask_sz"], row["ask_ct"]]
+    levels = _shown(book, depth).to_dicts()
+    decimals = decimals_of(row[name] for row in levels for name in ("bid_px", "ask_px"))
+    for row in levels:
+        bid = [row["bid_ct"], row["bid_sz"], _price(row["bid_px"], decimals)]
+        ask = [_price(row["ask_px"], decimals), row["ask_sz"], row["ask_ct"]]
         rows.append(
             [None if row["bid_px"] is None else v for v in bid]
             + [None if row["ask_px"] is None else v for v in ask]
@@ -83,12 +85,14 @@ def _ladder(book: BookAt, depth: int) -> tuple[list[str], list[list[Any]]]:
 def _orders(book: BookAt, depth: int) -> tuple[list[str], list[list[Any]]]:
     header = ["side", "price", "order", "size", "orders ahead", "size ahead", "in place since"]
     rows: list[list[Any]] = []
-    for row in _near(book, depth).to_dicts():
+    near = _near(book, depth).to_dicts()
+    decimals = decimals_of(row["price"] for row in near)
+    for row in near:
         since = row["since"]
         rows.append(
             [
                 {"B": "bid", "A": "ask"}[row["side"]],
-                _price(row["price"]),
+                _price(row["price"], decimals),
                 str(row["order_id"]),
                 row["size"],
                 row["orders_ahead"],
@@ -111,8 +115,8 @@ def _near(book: BookAt, depth: int) -> Any:
     return frame.with_columns(pl.col("ts_event").cast(pl.Int64).alias("since")).drop("ts_event")
 
 
-def _price(units: int | None) -> str | None:
-    return None if units is None else format_price(units)
+def _price(units: int | None, decimals: int) -> str | None:
+    return None if units is None else format_price(units, decimals)
 
 
 def _as_json(book: BookAt, depth: int, *, orders: bool) -> dict[str, Any]:

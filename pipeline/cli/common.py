@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pipeline.cli.interrupts import interrupts_raise
 from pipeline.config import Settings, load_settings
 from pipeline.errors import FAILED, INTERRUPTED, MboError, RequestError
 from pipeline.roots import check_roots
@@ -128,6 +129,7 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
     def wrapper(**values: Any) -> None:
         debug = values["debug"]
         try:
+            interrupts_raise()
             check_roots()
             call = _invocation(values)
             with interrupts_kept():

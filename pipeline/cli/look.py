@@ -11,6 +11,7 @@ import typer
 
 from pipeline.cli.common import Invocation
 from pipeline.errors import OK, RequestError
+from pipeline.instants import format_count
 from pipeline.stage import Stored
 
 
@@ -105,22 +106,25 @@ def status(call: Invocation) -> int:
     print(f"lake {call.root}")
     print(text_table(header, rows))
     _some(
-        "incomplete sessions (a neighbouring day is missing)",
+        "incomplete session",
+        "(a neighbouring day is missing)",
         [f"{s.table} {s.partition}" for s in incomplete],
     )
     for condition, days in conditions.items():
-        _some(f"days the vendor calls {condition} (quality.refuse_conditions)", days)
+        _some("day", f"the vendor calls {condition} (quality.refuse_conditions)", days)
     _some(
-        "days refused by [quality]: their sessions are left out by features and backtest",
+        "day",
+        "refused by [quality]: features and backtest leave out the sessions",
         [str(item) for item in refused],
         most=20,
     )
     _some(
-        "raw files are no longer what was read: what was made from them is still here",
+        "raw file",
+        "not what was read: what was made of that is still here",
         [f"{name} {what}" for name, what in changed],
     )
-    _some("orphans (`mbo gc` removes them)", [f"{name}: {why}" for name, why in lost])
-    _some("files no record owns (`mbo gc` removes them)", stray)
+    _some("orphan", "(`mbo gc` removes it)", [f"{name}: {why}" for name, why in lost])
+    _some("file", "no record owns (`mbo gc` removes it)", stray)
     return OK
 
 
@@ -134,9 +138,9 @@ def _conditions(items: Iterable[Stored]) -> dict[str, list[str]]:
     return {condition: sorted(days) for condition, days in sorted(found.items())}
 
 
-def _some(title: str, lines: Sequence[str], most: int = 5) -> None:
+def _some(noun: str, rest: str, lines: Sequence[str], most: int = 5) -> None:
     if lines:
-        print(f"\n{len(lines)} {title}")
+        print(f"\n{format_count(len(lines), noun)} {rest}")
         for line in lines[:most]:
             print(f"  {line}")
         if len(lines) > most:
@@ -238,8 +242,8 @@ def gc(
             "removed": False,
         }
         if not call.json:
-            _some("orphans", [f"{c.stage} {c.partition}: {why}" for c, why in lost], most=20)
-            print(f"{len(sizes)} files, {total}")
+            _some("orphan", "", [f"{c.stage} {c.partition}: {why}" for c, why in lost], most=20)
+            print(f"{format_count(len(sizes), 'file')}, {total}")
         if sizes and not call.dry_run and (yes or (not call.json and _confirmed(total))):
             for commit, _ in lost:
                 commit.path.unlink(missing_ok=True)

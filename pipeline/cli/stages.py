@@ -14,6 +14,7 @@ import typer
 from pipeline.cli.common import Invocation, program
 from pipeline.config import Settings
 from pipeline.errors import FAILED, OK, RequestError
+from pipeline.instants import format_count
 from pipeline.runner import RunOptions, StageSummary, run_stage
 from pipeline.stage import Catalog, Selection, Stage
 
@@ -86,11 +87,13 @@ def _all_refused(summary: StageSummary) -> str:
 
 
 def finish(call: Invocation, summaries: Sequence[StageSummary]) -> int:
-    """Print the closing summary; returns the exit code."""
+    """Print the closing summary; returns the exit code.
+
+    Failures have been told as they happened, and each stage's line counts them.
+    """
     if call.json:
         call.print_json({"stages": [summary.as_json() for summary in summaries]})
     elif not call.quiet:
-        failures = [(s.stage, *item) for s in summaries for item in s.failed]
         blocked = sum(len(s.blocked) for s in summaries)
         if call.dry_run:
             for summary in summaries:
@@ -99,10 +102,6 @@ def finish(call: Invocation, summaries: Sequence[StageSummary]) -> int:
         for summary in summaries:
             _print_refused(summary)
             _print_changed(summary)
-        if failures:
-            print(f"{len(failures)} failed:", file=sys.stderr)
-            for stage, name, message in failures:
-                print(f"  {stage} {name}: {message}", file=sys.stderr)
         if blocked:
             first = next(item for s in summaries for item in s.blocked)
             print(f"{blocked} could not run, for example {first[0]}: {first[1]}", file=sys.stderr)
@@ -123,7 +122,7 @@ def _print_changed(summary: StageSummary) -> None:
     if summary.raw_changes:
         name, change = summary.raw_changes[0]
         more = len(summary.raw_changes) - 1
-        others = f" (and {more:,} more raw files)" if more else ""
+        others = f" (and {format_count(more, 'more raw file')})" if more else ""
         print(
             f"{name} {change}{others}; what was made from it earlier is still in the lake: "
             "`mbo status` names all",
@@ -181,7 +180,8 @@ def sample(
         if call.json:
             call.print_json({"folder": str(options.out), "sessions": options.days})
         elif not call.quiet:
-            print(f"would write {options.days} sessions of {', '.join(chosen)} to {options.out}")
+            sessions = format_count(options.days, "session")
+            print(f"would write {sessions} of {', '.join(chosen)} to {options.out}")
         return OK
     say = None if call.quiet or call.json else _say
     summary = write_sample(options, say)

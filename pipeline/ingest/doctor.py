@@ -17,6 +17,7 @@ from pipeline.ingest.census import CoverageCache
 from pipeline.ingest.dbn import DbnReader
 from pipeline.ingest.plan import RawFile, Survey, group_files, survey
 from pipeline.ingest.symbology import day_of
+from pipeline.instants import format_count
 from pipeline.storage import HashCache
 
 COUNTED_BYTES = 4 << 20
@@ -290,8 +291,8 @@ def render(report: DoctorReport) -> str:
 def _holding_lines(holding: Holding) -> list[str]:
     about = "" if holding.records_exact else "about "
     head = (
-        f"{holding.dataset} {holding.schema}: {_count(holding.files, 'file')}, "
-        f"{_size(holding.bytes)}, {about}{holding.records:,} records"
+        f"{holding.dataset} {holding.schema}: {format_count(holding.files, 'file')}, "
+        f"{_size(holding.bytes)}, {about}{format_count(holding.records, 'record')}"
     )
     lines = [head]
     if holding.days:
@@ -317,7 +318,7 @@ def _holding_lines(holding: Holding) -> list[str]:
         f"  symbols: {len(holding.symbols)} ({names})" if holding.symbols else f"  symbols: {names}"
     )
     for condition, days in sorted(holding.conditions.items()):
-        counted = _count(len(days), "day")
+        counted = format_count(len(days), "day")
         lines.append(
             f"  condition: {counted} {condition}"
             + ("" if condition == "available" else f": {_shown(days)}")
@@ -341,10 +342,6 @@ def _listed(title: str, items: Sequence[str]) -> list[str]:
 def _shown(items: Sequence[str], most: int = 8) -> str:
     rest = len(items) - most
     return ", ".join(items[:most]) + (f", and {rest} more" if rest > 0 else "")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _size(count: float) -> str:

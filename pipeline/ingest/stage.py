@@ -30,6 +30,7 @@ from pipeline.ingest.symbology import (
     from_mapping_records,
     from_symbology_json,
 )
+from pipeline.instants import format_count
 from pipeline.stage import Catalog, Inputs, Outputs, Selection, Task
 from pipeline.tables import SOURCES
 
@@ -218,7 +219,9 @@ class _Run:
                     first, last = spans.get(pair, (key.day, key.day))
                     spans[pair] = (min(first, key.day), max(last, key.day))
             if superseded := count.rejected["superseded"]:
-                self.outputs.warn(f"{file.path.name}: {superseded:,} records superseded")
+                self.outputs.warn(
+                    f"{file.path.name}: {format_count(superseded, 'record')} superseded"
+                )
             self._warn_unmapped(file, given)
         writer = self.outputs.writer(SOURCES)
         writer.write(pa.Table.from_pylist(rows, schema=SOURCES.schema()))
@@ -254,8 +257,8 @@ class _Run:
             shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
             records = sum(tally.rows for _, tally in unknown)
             self.outputs.warn(
-                f"{file.path.name}: no symbol for {len(names)} instruments ({shown}), "
-                f"{records:,} records; kept under their numbers"
+                f"{file.path.name}: no symbol for {format_count(len(names), 'instrument')} "
+                f"({shown}), {format_count(records, 'record')}; kept under their numbers"
             )
 
 

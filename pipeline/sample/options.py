@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 
+from pipeline.instants import format_count
+
 
 @dataclass(frozen=True, slots=True)
 class SampleOptions:
@@ -62,7 +64,8 @@ class SampleSummary:
     def __str__(self) -> str:
         kind = "SIMULATED null market" if self.null else "SIMULATED market"
         return (
-            f"{kind}: {len(self.sessions)} sessions {self.sessions[0]} to {self.sessions[-1]}, "
+            f"{kind}: {format_count(len(self.sessions), 'session')} {self.sessions[0]} to "
+            f"{self.sessions[-1]}, "
             f"{', '.join(self.symbols)}\n"
             f"{self.records['mbo']:,} MBO records, {self.records['mbp-10']:,} MBP-10 rows, "
             f"{self.records['trades']:,} trades; {self.bytes / 1e6:.1f} MB in "

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import RequestError
+from pipeline.instants import format_count
 from pipeline.units import NS_PER_DAY, NS_PER_S
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Result:
         total = f"more than {len(self.rows):,}" if self.more else f"{len(self.rows):,}"
         if shown < len(self.rows):
             return f"({shown} of {total} rows; --limit shows more)"
-        return f"({total} row{'s' if len(self.rows) != 1 else ''})"
+        return f"({total} row{'' if total == '1' else 's'})"
 
 
 def _line(cells: list[str], widths: list[int], right: list[bool]) -> str:
@@ -139,7 +140,7 @@ def time_text(ts_ns: int, digits: int = 9) -> str:
 
 
 def _interval(months: int, days: int, nanoseconds: int) -> str:
-    parts = [f"{months} months"] * bool(months) + [f"{days} days"] * bool(days)
+    parts = [format_count(n, noun) for n, noun in ((months, "month"), (days, "day")) if n]
     return " ".join([*parts, f"{nanoseconds / NS_PER_S:.9f}".rstrip("0").rstrip(".") + " s"])
 
 

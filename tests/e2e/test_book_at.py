@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from pipeline import open_lake
-from pipeline.instants import format_price
 from tests.e2e.running import mbo
 
 
@@ -29,8 +29,12 @@ def test_the_ladder_is_the_row_of_book(sample_lake: Path, row: dict[str, object]
     [first] = [line.split() for line in result.out.splitlines()[5:6]]
     sizes = [row[name] for name in ("bid_ct_00", "bid_sz_00", "ask_sz_00", "ask_ct_00")]
     assert [int(first[i]) for i in (0, 1, 4, 5)] == sizes
-    assert first[2] == format_price(int(str(row["bid_px_00"])))
-    assert first[3] == format_price(int(str(row["ask_px_00"])))
+    assert Decimal(first[2]).scaleb(9) == row["bid_px_00"]
+    assert Decimal(first[3]).scaleb(9) == row["ask_px_00"]
+    ladder = [line.split() for line in result.out.splitlines()[5:]]
+    prices = [text for cells in ladder for text in (cells[2], cells[3]) if text != "-"]
+    assert len(prices) > 4
+    assert len({len(text.partition(".")[2]) for text in prices}) == 1
 
 
 def test_as_json_with_orders(sample_lake: Path, row: dict[str, object]) -> None:

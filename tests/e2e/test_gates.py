@@ -137,7 +137,7 @@ def test_a_backtest_with_nothing_left_says_why(lake: Path) -> None:
 def test_status_lists_refused_days_with_numbers_and_limit(lake: Path) -> None:
     free = mbo("status", "--lake", lake).checked().out
     assert "refused by" not in free
-    words = "1 days the vendor calls degraded (quality.refuse_conditions)"
+    words = "1 day the vendor calls degraded (quality.refuse_conditions)"
     assert f"{words}\n  SIM.MDP3 {DAY}" in free, "seen before a gate is set"
     gate = GATE + 'max_crossed = "5m"\n[quality.symbols."SIMU5"]\nmax_crossed = "800s"\n'
     found = json.loads(gated(lake, "status", "--json", gate=gate).checked().out)["refused"]

@@ -120,7 +120,7 @@ def test_an_unmapped_instrument_is_kept_under_its_number(raw: Path, lake: Path) 
     write(raw / "a.mbo.dbn", mbo(9, ids=(1, 77, 77)))
     summary = ingest(lake, raw)
     assert partitions(lake, "mbo") == [f"GLBX.MDP3 {D0} #77", f"GLBX.MDP3 {D0} ESM5"]
-    assert "no symbol for 1 instruments (#77), 6 records" in summary.warnings[0][1]
+    assert "no symbol for 1 instrument (#77), 6 records" in summary.warnings[0][1]
 
 
 def test_two_ids_of_one_symbol_stay_together_in_file_order(raw: Path, lake: Path) -> None:
