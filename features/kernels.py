@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from features.kernels_levels import compile_level_kernels
 from features.kernels_moments import compile_moments
 from pipeline.jit import kernel
 
@@ -89,3 +90,4 @@ def compile_kernels() -> None:
         fill_forward(values, flag, flag, values.copy(), flag.copy(), values.copy(), flag.copy())
     decayed_sum(one, np.zeros(2, dtype=np.int64), flag, 1.0, one.copy(), one.copy())
     compile_moments()
+    compile_level_kernels()

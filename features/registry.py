@@ -57,13 +57,16 @@ __all__ = [
 ]
 
 F = TypeVar("F", bound=Callable[..., pl.Expr])
-Mirror = Literal["odd", "even", "swap", "swap_odd"]
+Mirror = Literal["odd", "even", "swap", "swap_odd", "complement"]
 Shift = Literal["none", "level", "other"]
 
 BUILT_IN = (
     "prices",
     "book_shape",
+    "book_profile",
+    "touch_state",
     "order_flow",
+    "level_flow",
     "trades",
     "messages",
     "volatility",
@@ -91,7 +94,9 @@ class Family:
     low: float | None = None
     high: float | None = None
     mirror: Mirror = "even"
-    """What it becomes when the two sides change places and prices their sign."""
+    """What it becomes when the two sides change places and prices their sign: its negative,
+    itself, its partner's value (or the negative), or 1 less itself.
+    """
     size_power: int | None = 0
     """The power of c it is multiplied by when all sizes are multiplied by c."""
     shift: Shift = "none"

@@ -14,6 +14,7 @@ import polars as pl
 
 from features.clocks import GridClock
 from features.kernels import decayed_sum, fill_forward
+from features.states_levels import KeyedChange, LevelMedian
 from features.states_moments import Moments
 from features.timeline import (
     F64,
@@ -386,4 +387,6 @@ STATES: dict[str, type[State]] = {
     "grid": Grid,
     "future": Future,
     "moments": Moments,
+    "keyed_change": KeyedChange,
+    "level_median": LevelMedian,
 }

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -307,6 +307,26 @@ def on_grid(step: str, x: pl.Expr, then: Callable[[pl.Expr], pl.Expr]) -> pl.Exp
     """
     name = f"{SAMPLE}{_digest(x)}"
     return _node("grid", (x,), (_ns(step), name), inner=then(pl.col(name)))
+
+
+# --- levels ----------------------------------------------------------------------------------
+
+
+def keyed_change(
+    usable: pl.Expr, prices: Sequence[pl.Expr], sizes: Sequence[pl.Expr], distance: int
+) -> pl.Expr:
+    """Change of one side's size since the last usable event, both on the same prices.
+
+    The prices less than ``distance`` ticks below the better of the two touches count.  Levels
+    are given best first, prices so that higher is better, far below where there is no level.
+    Null on events at which ``usable`` is null, and at a segment's first.
+    """
+    return _node("keyed_change", (usable, *prices, *sizes), (distance,))
+
+
+def level_median(sizes: Sequence[pl.Expr]) -> pl.Expr:
+    """Median of the sizes that are not 0, at the event; null where all are."""
+    return _node("level_median", tuple(sizes))
 
 
 # --- forward, for labels only ------------------------------------------------------------------

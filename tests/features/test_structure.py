@@ -135,8 +135,12 @@ def test_the_mirrored_market_has_the_mirrored_features(seed: int) -> None:
     partners = FEATURES.resolve([column.mirror_name for column in columns()])
     seen = run(mirrored(world(seed)), chosen=partners)
     for column in columns():
-        sign = -1 if column.family.mirror.endswith("odd") else 1
-        closely(seen[column.mirror_name] * sign, whole(seed, "event")[column.name])
+        values = seen[column.mirror_name]
+        if column.family.mirror == "complement":
+            values = 1 - values
+        elif column.family.mirror.endswith("odd"):
+            values = -values
+        closely(values, whole(seed, "event")[column.name])
 
 
 @pytest.mark.parametrize("seed", [1, 2])

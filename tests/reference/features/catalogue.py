@@ -56,6 +56,7 @@ from tests.reference.features.prices import (
     zscore,
 )
 from tests.reference.features.session import DAY, NS, Value
+from tests.reference.features.shape import SHAPE
 from tests.reference.features.trades import (
     aggressor_size,
     col,
@@ -70,6 +71,7 @@ from tests.reference.features.trades import (
 from tests.reference.features.windows import divide, imbalance, rate, seconds_since, total
 
 SLOW_FEATURES: dict[str, Callable[..., Value]] = {
+    **SHAPE,
     "mid": mid,
     "spread": spread,
     "spread_bps": spread_bps,
