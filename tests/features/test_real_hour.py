@@ -107,6 +107,8 @@ def test_the_hour_equals_the_reference_at_some_rows(lake: Path, real_data: Path)
     frame = table(lake, "features").head(len(session.rows))
     assert frame["event"].to_list() == [row["event"] for row in session.rows]
     names = ["ofi_event", "wmid", "vamp_5", "depth_imbalance_10", "ofi_1s", "ofi_n50"]
+    names += ["depth_within_bid_5", "depth_slope_asymmetry_10", "wall_distance_ask_10"]
+    names += ["touch_age_bid", "queue_growth_ask", "ofi_within_5_1s", "ofi_scaled_3_1s"]
     names += ["trade_imbalance_1s", "return_1s", "zscore_n50", "add_rate_bid_l1_1s", "cvd"]
     for column in FEATURES.resolve(names):
         function = SLOW_FEATURES[column.family.name]
@@ -117,6 +119,16 @@ def test_the_hour_equals_the_reference_at_some_rows(lake: Path, real_data: Path)
                 assert theirs is ours, (column.name, i)
             else:
                 assert math.isclose(ours, theirs, rel_tol=2e-6, abs_tol=2e-6), (column.name, i)
+
+
+def test_at_a_still_touch_the_messages_give_the_order_flow_imbalance(lake: Path) -> None:
+    """F07, from adds, cancels and fills, equals F02, from the sizes, where no price moved."""
+    still = (pl.col("touch_age_bid") > 1) & (pl.col("touch_age_ask") > 1)
+    quiet = table(lake, "features").filter(still).drop_nulls(["ofi_1s", "ofi_cause_1s"])
+    assert quiet.height > 1_000
+    assert quiet["ofi_cause_1s"].n_unique() > 50
+    assert quiet["ofi_cause_1s"].equals(quiet["ofi_1s"])
+    assert quiet["ofi_nopx_1s"].equals(quiet["ofi_1s"])
 
 
 def test_one_and_two_workers_write_the_same_bytes(lake: Path, real_data: Path) -> None:

@@ -36,6 +36,7 @@ def make_world(
     *,
     level: int = 20_000,
     invalid: float = 0.015,
+    prints: bool = True,
 ) -> Tables:
     """A session of two stretches of trading hours over midnight, pre-open and all.
 
@@ -90,7 +91,7 @@ def make_world(
         multiplier=Fraction(50),
         depth=DEPTH,
     )
-    return Tables(context, book, flow, _trades(rng, book, level))
+    return Tables(context, book, flow, _trades(rng, book if prints else book.head(0), level))
 
 
 def _book(rng: np.random.Generator, rows: int, level: int) -> pl.DataFrame:
