@@ -66,7 +66,7 @@ def compute(
     labels = bool(columns) and columns[0].family.kind == "label"
     outputs = [*KEYS, *([label_end(columns)] if labels else []), *(c.expr for c in columns)]
     futures = _look_ahead(source, outputs)
-    timeline = Timeline(outputs, source.context.scalars(), futures)
+    timeline = Timeline(outputs, source.context.scalars(), futures, source.context.fits)
     events = Events(source, root_columns(outputs) | {*TOUCH, *ticking.columns})
     for frame in events:
         new = push(timeline, frame)
@@ -75,10 +75,10 @@ def compute(
         if isinstance(ticking, EventClock):
             yield from _evaluate([new], outputs)
         else:
-            yield from _evaluate(_views(timeline, now, t), outputs)
+            yield from _evaluate(views(timeline, now, t), outputs)
     timeline.finish(events.end)
     now, t = ticking.finish(events.end)
-    yield from _evaluate(_views(timeline, now, t), outputs)
+    yield from _evaluate(views(timeline, now, t), outputs)
 
 
 def push(timeline: Timeline, frame: pl.DataFrame) -> View:
@@ -87,7 +87,8 @@ def push(timeline: Timeline, frame: pl.DataFrame) -> View:
     return timeline.push(Rows(ts, frame["segment"].to_numpy(writable=True), frame.drop("segment")))
 
 
-def _views(timeline: Timeline, now: np.ndarray, t: np.ndarray) -> Iterator[View]:
+def views(timeline: Timeline, now: np.ndarray, t: np.ndarray) -> Iterator[View]:
+    """Decision points in views of at most ``BATCH``."""
     for start in range(0, now.size, BATCH):
         yield View(timeline, now[start : start + BATCH], t[start : start + BATCH])
 
@@ -137,7 +138,7 @@ def _look_ahead(source: Source, outputs: Sequence[pl.Expr]) -> dict[str, State]:
     if not nodes:
         return {}
     inputs = [x for node in nodes.values() for x in node.inputs]
-    timeline = Timeline(inputs, source.context.scalars())
+    timeline = Timeline(inputs, source.context.scalars(), fits=source.context.fits)
     states = {key: Future(node, timeline) for key, node in nodes.items()}
     for frame in Events(source, root_columns(inputs) | set(TOUCH)):
         new = push(timeline, frame)

@@ -12,7 +12,7 @@ the next row.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from fractions import Fraction
@@ -23,6 +23,7 @@ import numpy.typing as npt
 import polars as pl
 
 from features.columns import BOOK_KEYS, EVENT_COLUMNS, SCALARS, TOUCH, TRADE_COLUMNS
+from features.components import Fitted
 from pipeline.errors import InputError
 from pipeline.units import NS_PER_DAY
 
@@ -56,6 +57,8 @@ class Context:
     multiplier: Fraction | None = None
     """Money of one whole price unit."""
     depth: int = 10
+    fits: Mapping[str, Fitted] = field(default_factory=dict, repr=False)
+    """What was fitted on past sessions, by component (``features.components``)."""
 
     def scalars(self) -> dict[str, Any]:
         """The columns that are constant over the session."""

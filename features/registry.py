@@ -29,6 +29,7 @@ from typing import Any, Literal, TypeVar
 import polars as pl
 
 from features.columns import mid_ticks
+from features.components import Component, components_of
 from features.events import levels_needed, split_columns
 from features.parameters import Choice, Numbers, Parameter, Windows
 from features.windows import (
@@ -72,6 +73,7 @@ BUILT_IN = (
     "volatility",
     "returns",
     "clock",
+    "large_trades",
 )
 """Modules of features, in the order their columns are listed."""
 
@@ -161,10 +163,16 @@ class Column:
         """The expression, to be evaluated at decision points."""
         return self.family.function(**self.arguments).cast(self.family.dtype).alias(self.name)
 
+    @property
+    def components(self) -> list[Component]:
+        """What of it is fitted on past sessions."""
+        return components_of([self.expr])
+
     @cached_property
     def roots(self) -> frozenset[str]:
-        """Columns of events it reads."""
-        return frozenset(root_columns([self.expr]))
+        """Columns of events it reads, or that what it is fitted with does."""
+        fitted = (x for one in self.components for x in one.statistic.inputs)
+        return frozenset(root_columns([self.expr, *fitted]))
 
     @property
     def depth(self) -> int:

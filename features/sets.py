@@ -6,12 +6,14 @@ import hashlib
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
 from features import registry
 from features.clocks import make_clock
+from features.components import Component, components_of
 from features.registry import FEATURES, LABELS, Column
 from pipeline.errors import RequestError
 
@@ -70,9 +72,19 @@ class FeatureSet:
     labels: tuple[Column, ...]
 
     @property
+    def all(self) -> tuple[Column, ...]:
+        """Features, then labels."""
+        return (*self.features, *self.labels)
+
+    @property
     def depth(self) -> int:
         """Levels of the book it needs."""
-        return max((column.depth for column in (*self.features, *self.labels)), default=1)
+        return max((column.depth for column in self.all), default=1)
+
+    @cached_property
+    def components(self) -> list[Component]:
+        """What of it is fitted on past sessions, by name."""
+        return components_of([column.expr for column in self.all])
 
 
 def set_names(sets: Mapping[str, Any]) -> list[str]:

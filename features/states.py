@@ -14,6 +14,7 @@ import polars as pl
 
 from features.clocks import GridClock
 from features.kernels import decayed_sum, fill_forward
+from features.states_fitted import FittedState
 from features.states_levels import KeyedChange, LevelMedian
 from features.states_moments import Moments
 from features.timeline import (
@@ -277,7 +278,7 @@ class Grid(State):
         self.clock = GridClock(int(step))
         same = [n for n in timeline.nodes.values() if n.state_key == node.state_key]
         inner = [n.inner for n in same if n.inner is not None]
-        self.samples = Timeline(inner, timeline.scalars)
+        self.samples = Timeline(inner, timeline.scalars, fits=timeline.fits)
         self.row_segments = Series1(np.int64)
 
     def push(self, view: View, drop: int) -> None:
@@ -389,4 +390,5 @@ STATES: dict[str, type[State]] = {
     "moments": Moments,
     "keyed_change": KeyedChange,
     "level_median": LevelMedian,
+    "fitted": FittedState,
 }

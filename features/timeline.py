@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from features.components import Fitted
 from features.kernels import count_until
 from features.windows import MARK, Node, reachable
 
@@ -78,6 +79,8 @@ class Timeline:
         Columns that are constant over the timeline (``tick``, ``session_open`` ...).
     futures
         States of forward nodes, filled beforehand, by state key (labels only).
+    fits
+        What was fitted on past sessions, by component.
     """
 
     def __init__(
@@ -85,10 +88,12 @@ class Timeline:
         exprs: Iterable[pl.Expr],
         scalars: Mapping[str, Any],
         futures: Mapping[str, State] | None = None,
+        fits: Mapping[str, Fitted] | None = None,
     ) -> None:
         from features.states import STATES
 
         self.scalars = scalars
+        self.fits = fits or {}
         self.rows = 0
         self.base = 0
         self.ts = Series1(np.int64)

@@ -329,6 +329,19 @@ def level_median(sizes: Sequence[pl.Expr]) -> pl.Expr:
     return _node("level_median", tuple(sizes))
 
 
+# --- fitted on past sessions -----------------------------------------------------------------
+
+
+def fitted(component: str, key: pl.Expr) -> pl.Expr:
+    """The value a component of ``features.components`` has at a key; null without a fit."""
+    return _node("fitted", (key,), (component,))
+
+
+def fitted_rank(component: str, key: pl.Expr, x: pl.Expr) -> pl.Expr:
+    """Share of a component's values at a key below ``x``, of equal ones a half; in [0, 1]."""
+    return _node("fitted", (key, x), (component,), method="rank")
+
+
 # --- forward, for labels only ------------------------------------------------------------------
 
 

@@ -126,12 +126,23 @@ class QualitySettings(QualityLimits):
 
 
 @dataclass(frozen=True)
+class FitSettings:
+    """What features may be fitted on; see ``docs/features-fits.md``."""
+
+    sessions: int = ranged(20, low=1, high=1000)
+    """Past sessions of a symbol that components look back on, but for those with their own."""
+    min_sessions: int = ranged(0, low=0)
+    """Fewer sessions with data: no fit; 0: each component's own minimum."""
+
+
+@dataclass(frozen=True)
 class FeaturesSettings:
     set: str = "default"
     sets: Mapping[str, Any] = field(default_factory=dict)
     """``[features.sets.NAME]`` with clock, features, labels."""
     files: tuple[str, ...] = ()
     """Python files with features of the user's own."""
+    fits: FitSettings = FitSettings()
 
 
 @dataclass(frozen=True)

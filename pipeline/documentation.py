@@ -54,6 +54,8 @@ def all_tables() -> list[Table]:
         early["consolidated"],
         early["quality"],
         early["order_life"],
+        early["statistics"],
+        early["fits"],
         *BACKTEST_TABLES,
     ]
 

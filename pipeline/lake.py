@@ -37,6 +37,8 @@ WHICH_COMMAND = {
     "consolidated": "mbo book",
     "quality": "mbo book",
     "order_life": "mbo book --order-life",
+    "statistics": "mbo features",
+    "fits": "mbo features",
     "features": "mbo features",
     "labels": "mbo features",
     "runs": "mbo backtest",

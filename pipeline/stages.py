@@ -17,6 +17,8 @@ STAGES: dict[str, str] = {
     "instruments": "pipeline.ingest.stage:INSTRUMENTS",
     "book": "pipeline.book.stage:BOOK",
     "order_life": "pipeline.book.life_stage:ORDER_LIFE",
+    "statistics": "pipeline.fitting:STATISTICS_STAGE",
+    "fits": "pipeline.fitting:FITS_STAGE",
     "features": "pipeline.featurise:FEATURES",
     "simulate": "pipeline.backtest.stage:SIMULATE",
     "summarise": "pipeline.backtest.stage:SUMMARISE",

@@ -381,8 +381,37 @@ FEATURE_KEYS: tuple[Column, ...] = (
 )
 """Key columns of ``features`` and ``labels``; the rest are one column a feature."""
 
+STATISTICS = Table(
+    "statistics",
+    "session",
+    1,
+    "statistic and key: a session summed up for the fits of later ones",
+    (
+        col("statistic", TEXT, "", "what is summed up"),
+        col("key", pa.int64(), "", "of what, e.g. the minute of the day; docs/features-fits.md"),
+        col("value", pa.float64(), "", "count, sum, mean or quantile", "split"),
+    ),
+)
+
+FITS = Table(
+    "fits",
+    "session",
+    1,
+    "component, key and item: what was fitted on earlier sessions for this one",
+    (
+        col("component", TEXT, "", "what is fitted"),
+        col("key", pa.int64(), "", "of what, e.g. the minute of the day; docs/features-fits.md"),
+        col("item", pa.int32(), "", "0, 1, ... where a key has several values, ascending"),
+        col("value", pa.float64(), "", "the fitted value", "split"),
+        col("sessions", pa.int32(), "sessions", "how many it was fitted on"),
+        col("first_session", pa.date32(), "", "the first of them"),
+        col("last_session", pa.date32(), "", "the last of them; before this session"),
+    ),
+)
+
 STATIC_TABLES: tuple[Table, ...] = (
     MBO, SOURCES, INSTRUMENTS, FLOW, TRADES, CONSOLIDATED, QUALITY, ORDER_LIFE,
+    STATISTICS, FITS,
 )  # fmt: skip
 
 

@@ -261,6 +261,15 @@ def book(
     return finish(call, run_stages(call, stages, settings))
 
 
+def _feature_stages(settings: Settings) -> list[str]:
+    """What `mbo features` runs; past sessions are summed up only where the set asks for it."""
+    from pipeline.fitting import chosen_set
+
+    fitted = bool(chosen_set(settings).columns.components)
+    between = ["statistics", "fits"] if fitted else []
+    return ["ingest", "instruments", "book", *between, "features"]
+
+
 def features(
     call: Invocation,
     set_: Annotated[
@@ -272,8 +281,7 @@ def features(
     Example: mbo features --set default --symbols ESM5
     """
     settings = call.settings.with_values(features={"set": set_})
-    names = ["ingest", "instruments", "book", "features"]
-    stages = load(names, settings, explicit_raw=False)
+    stages = load(_feature_stages(settings), settings, explicit_raw=False)
     return finish(call, run_stages(call, stages, settings))
 
 
@@ -314,9 +322,8 @@ def backtest(
         features={"set": settings.backtest.set or settings.features.set}
     )
     request = prepare(strategy, parameters or [], settings)
-    names = ["ingest", "instruments", "book", "features"]
-    upstream = load(names, settings, explicit_raw=False)
-    summaries = run_stages(call, upstream, settings)
+    earlier = load(_feature_stages(settings), settings, explicit_raw=False)
+    summaries = run_stages(call, earlier, settings)
     if call.dry_run:
         return finish(
             call, [*summaries, *run_stages(call, request.stages(), settings, first=False)]

@@ -16,6 +16,7 @@ from features.engine import compute
 from features.events import Tables
 from features.registry import FEATURES, LABELS, Column, Family
 from pipeline.errors import InputError
+from tests.features.past import past_worlds, with_past
 from tests.features.worlds import FAST, SLOW, make_world
 from tests.reference.features.catalogue import SLOW_FEATURES, SLOW_LABELS
 from tests.reference.features.session import Session, decisions, prepare
@@ -42,11 +43,21 @@ def chosen(family: Family) -> list[Column]:
 @cache
 def world(seed: int, kind: str) -> tuple[Tables, Session]:
     gaps = FAST if kind == "fast" else SLOW
-    tables = make_world(seed, 260, gaps, invalid=0.0 if kind == "long" else 0.015)
+    tables = with_past(make_world(seed, 260, gaps, invalid=0.0 if kind == "long" else 0.015))
+    session = slow(tables)
+    session.past = earlier()
+    return tables, session
+
+
+def slow(tables: Tables) -> Session:
     assert tables.flow is not None
     assert tables.trades is not None
-    session = prepare(tables.context, tables.book, tables.flow, tables.trades)
-    return tables, session
+    return prepare(tables.context, tables.book, tables.flow, tables.trades)
+
+
+@cache
+def earlier() -> list[Session]:
+    return [slow(tables) for tables in past_worlds()]
 
 
 def same(ours: object, theirs: object, dtype: pl.DataType) -> bool:

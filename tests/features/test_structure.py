@@ -15,6 +15,7 @@ from polars.testing import assert_frame_equal, assert_series_equal
 from features.engine import compute
 from features.events import Tables
 from features.registry import FEATURES, LABELS, Column
+from tests.features.past import SCALE, SHIFT, with_past
 from tests.features.worlds import (
     FAST,
     SLOW,
@@ -40,7 +41,7 @@ def columns() -> list[Column]:
 
 @cache
 def world(seed: int) -> Tables:
-    return make_world(seed, 220, SLOW if seed % 2 else FAST)
+    return with_past(make_world(seed, 220, SLOW if seed % 2 else FAST))
 
 
 def run(tables: Tables, clock: str = "event", chosen: list[Column] | None = None) -> pl.DataFrame:
@@ -133,7 +134,7 @@ def closely(ours: pl.Series, theirs: pl.Series) -> None:
 def test_the_mirrored_market_has_the_mirrored_features(seed: int) -> None:
     """A4: swap the sides, negate prices: signed features change sign, the others do not."""
     partners = FEATURES.resolve([column.mirror_name for column in columns()])
-    seen = run(mirrored(world(seed)), chosen=partners)
+    seen = run(with_past(mirrored(world(seed)), "mirrored"), chosen=partners)
     for column in columns():
         values = seen[column.mirror_name]
         if column.family.mirror == "complement":
@@ -146,21 +147,21 @@ def test_the_mirrored_market_has_the_mirrored_features(seed: int) -> None:
 @pytest.mark.parametrize("seed", [1, 2])
 def test_scaled_sizes_scale_what_is_in_contracts(seed: int) -> None:
     """A5: sizes times c leave ratios alone and multiply what counts contracts."""
-    seen = run(scaled(world(seed), 8))
+    seen = run(with_past(scaled(world(seed), SCALE), "scaled"))
     for column in columns():
         power = column.family.size_power
         if power is not None:
-            closely(seen[column.name], whole(seed, "event")[column.name] * 8**power)
+            closely(seen[column.name], whole(seed, "event")[column.name] * SCALE**power)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_shifted_prices_shift_what_is_a_price(seed: int) -> None:
     """A5: a shift of all prices leaves everything but price levels alone."""
-    seen = run(shifted(world(seed), 1000))
+    seen = run(with_past(shifted(world(seed), SHIFT), "shifted"))
     for column in columns():
         shift = column.family.shift
         if shift != "other":
-            up = 1000 if shift == "level" else 0
+            up = SHIFT if shift == "level" else 0
             closely(seen[column.name], whole(seed, "event")[column.name] + up)
 
 

@@ -42,6 +42,7 @@ from tests.reference.features.levels import (
     weighted,
     wmid,
 )
+from tests.reference.features.past import large_share, large_size, large_trade
 from tests.reference.features.prices import (
     ema,
     ema_gap,
@@ -158,6 +159,9 @@ SLOW_FEATURES: dict[str, Callable[..., Value]] = {
     ),
     "days_to_expiry": lambda s, i, t: (s.context.expiration - t) / DAY,
     "business_days_to_expiry": lambda s, i, t: s.context.business_days_left,
+    "large_trade_size": lambda s, i, t, share: large_size(s, share),
+    "large_trade": large_trade,
+    "large_share": large_share,
 }
 
 SLOW_LABELS: dict[str, Callable[..., tuple[Value, int | None]]] = {

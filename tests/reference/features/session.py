@@ -37,6 +37,8 @@ class Session:
     ends: dict[int, int]
     """When each segment ended."""
     memo: dict[Any, Any] = field(default_factory=dict)
+    past: list[Session] = field(default_factory=list)
+    """The sessions before, oldest first."""
 
     def segment(self, i: int) -> list[int]:
         """Rows of i's segment, up to i."""

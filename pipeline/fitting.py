@@ -1,0 +1,301 @@
+"""Stages `statistics` and `fits`: what features of a session need of the sessions before it.
+
+`statistics` sums up a session for later ones: pairs (key, value) a statistic, made in one pass.
+`fits` combines, for each session, the statistics of the last sessions before it.  A session's own
+rows never enter its fits, and neither do later ones: its task does not read them.
+
+Both do nothing for sets without fitted features.  A session the quality gates refuse is nobody's
+past; one that is incomplete counts, but for statistics that need whole sessions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from features.components import COMPONENTS, Component, Fitted, Pairs, Statistic, fit
+from features.gather import gather
+from features.kernels import compile_kernels
+from features.registry import FEATURES, LABELS
+from features.sets import FeatureSet, feature_set, load_user_features
+from pipeline.calendar import Session
+from pipeline.config import FitSettings, Settings
+from pipeline.errors import InputError
+from pipeline.reading import read_table
+from pipeline.session_inputs import (
+    SessionPlanner,
+    SymbolSessions,
+    check_book,
+    session_rows,
+)
+from pipeline.stage import (
+    Catalog,
+    Inputs,
+    Outputs,
+    Partition,
+    Selection,
+    Stored,
+    TableRef,
+    Task,
+)
+from pipeline.tables import FITS, STATISTICS
+
+
+@dataclass(frozen=True)
+class ChosenSet:
+    """The feature set of the settings, and the user's files its columns may come from."""
+
+    columns: FeatureSet
+    files: list[str]
+    hashes: list[str]
+
+
+def chosen_set(settings: Settings) -> ChosenSet:
+    """The set that the settings name, with the user's features loaded.
+
+    Raises
+    ------
+    RequestError
+        For a file that does not run, an unknown set or column.
+    """
+    files = [Path(file) for file in settings.features.files]
+    hashes = sorted(load_user_features(file) for file in files)
+    columns = feature_set(settings.features.set, settings.features.sets, settings.origin)
+    return ChosenSet(columns, [str(file.resolve()) for file in files], hashes)
+
+
+def look_back(component: Component, settings: FitSettings) -> tuple[int, int]:
+    """How many past sessions a component is fitted on at most, and at least."""
+    sessions = component.sessions or settings.sessions
+    minimum = settings.min_sessions or component.min_sessions
+    return sessions, min(minimum, sessions)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A session that was asked for, and those its fits rest on, oldest first."""
+
+    symbol: SymbolSessions
+    session: Session
+    past: Sequence[Session]
+
+
+def _wanted(
+    planner: SessionPlanner, chosen: ChosenSet, settings: Settings, selection: Selection
+) -> Iterator[_Wanted]:
+    limits = [look_back(c, settings.features.fits)[0] for c in chosen.columns.components]
+    for symbol in planner.symbols(selection):
+        kept = [s for s in symbol.sessions if not planner.refused(symbol, s)]
+        for number, session in enumerate(kept):
+            if selection.admits(symbol.keys(chosen.columns.name, session)):
+                yield _Wanted(symbol, session, kept[max(0, number - max(limits)) : number])
+
+
+def _definitions(chosen: ChosenSet) -> dict[str, object]:
+    """What the definitions of components depend on, besides the stages' versions."""
+    from pipeline.featurise import FeatureStage
+
+    own = any(column.family.origin and column.components for column in chosen.columns.all)
+    return {"features": FeatureStage.version, "files": chosen.hashes if own else []}
+
+
+def _hints(chosen: ChosenSet) -> dict[str, object]:
+    names = [column.name for column in chosen.columns.all if column.components]
+    return {"columns": names, "files": chosen.files}
+
+
+def _load_components(task: Task) -> None:
+    """Make the components of the task's set known in this process."""
+    for file in task.hints["files"]:
+        load_user_features(Path(file))
+    for name in task.hints["columns"]:
+        registry = LABELS if name.startswith("y_") else FEATURES
+        for column in registry.resolve(name):
+            assert column.components  # the expression was made, which declares them
+
+
+class StatisticsStage:
+    """A session summed up for later ones."""
+
+    name = "statistics"
+    version = 1
+    tables: Sequence[str] = ("statistics",)
+
+    def plan(self, catalog: Catalog, settings: Settings, selection: Selection) -> list[Task]:
+        """A task for every session that one of the selected ones looks back on.
+
+        Raises
+        ------
+        RequestError
+            For an unknown set or column, or a book that cannot serve the set.
+        """
+        chosen = chosen_set(settings)
+        components = chosen.columns.components
+        if not components:
+            return []
+        check_book(chosen.columns, settings)
+        planner = SessionPlanner(catalog, settings)
+        names = sorted({component.statistic.name for component in components})
+        tasks: dict[Partition, Task] = {}
+        for wanted in _wanted(planner, chosen, settings, selection):
+            for session in wanted.past:
+                partition = wanted.symbol.keys(chosen.columns.name, session)
+                if partition not in tasks:
+                    facts = planner.facts(wanted.symbol, session)
+                    params = {"statistics": names, **_definitions(chosen), **facts.params}
+                    tasks[partition] = Task(
+                        partition, facts.inputs, params, _hints(chosen), facts.weight
+                    )
+        return list(tasks.values())
+
+    def run(self, task: Task, inputs: Inputs, outputs: Outputs) -> None:
+        """Sum up one session of one symbol."""
+        _load_components(task)
+        known = {c.statistic.name: c.statistic for c in COMPONENTS.values()}
+        statistics: list[Statistic] = [known[name] for name in task.params["statistics"]]
+        source = session_rows(task, inputs)
+        writer = outputs.writer(STATISTICS)
+        found = gather(source, statistics, whole=task.params["complete"])
+        for name, pairs in found.items():
+            columns = {
+                "statistic": pa.array([name] * pairs.keys.size, pa.string()),
+                "key": pa.array(pairs.keys),
+                "value": pa.array(pairs.values),
+            }
+            writer.write(pa.table(columns, schema=STATISTICS.schema()))
+        writer.note(complete=task.params["complete"])
+        writer.close()
+
+    def warm(self) -> None:
+        """Compile the kernels, on a few rows."""
+        compile_kernels()
+
+
+class FitsStage:
+    """What is fitted for a session, from the statistics of those before it."""
+
+    name = "fits"
+    version = 1
+    tables: Sequence[str] = ("fits",)
+
+    def plan(self, catalog: Catalog, settings: Settings, selection: Selection) -> list[Task]:
+        """A task a selected session; the first of a symbol has no past, and no fits.
+
+        Raises
+        ------
+        RequestError
+            For an unknown set or column, or a lake without books.
+        """
+        chosen = chosen_set(settings)
+        components = chosen.columns.components
+        if not components:
+            return []
+        limits = {c.name: list(look_back(c, settings.features.fits)) for c in components}
+        params = {"components": limits, **_definitions(chosen)}
+        tasks = []
+        planner = SessionPlanner(catalog, settings)
+        for wanted in _wanted(planner, chosen, settings, selection):
+            name = chosen.columns.name
+            refs = tuple(
+                TableRef("statistics", wanted.symbol.keys(name, s), optional=True)
+                for s in wanted.past
+            )
+            partition = wanted.symbol.keys(name, wanted.session)
+            tasks.append(Task(partition, refs, params, _hints(chosen)))
+        return tasks
+
+    def run(self, task: Task, inputs: Inputs, outputs: Outputs) -> None:
+        """Fit all components for one session of one symbol.
+
+        Raises
+        ------
+        InputError
+            If a past session has not been summed up.
+        """
+        _load_components(task)
+        past = []
+        for ref in task.inputs:
+            assert isinstance(ref, TableRef)
+            stored = inputs.stored(ref.table, ref.partition)
+            if stored is None:
+                raise _missing("statistics", ref.partition)
+            past.append((date.fromisoformat(ref.partition["session"]), _read(stored)))
+        writer = outputs.writer(FITS)
+        for name, (sessions, minimum) in task.params["components"].items():
+            component = COMPONENTS[name]
+            known = [
+                (session, pairs[component.statistic.name])
+                for session, pairs in past[-sessions:]
+                if component.statistic.name in pairs
+            ]
+            found = fit(component, [pairs for _, pairs in known], minimum)
+            if found is not None:
+                writer.write(_fit_rows(name, found, [session for session, _ in known]))
+        writer.close()
+
+    def warm(self) -> None:
+        """Nothing to compile."""
+
+
+def _missing(table: str, partition: Partition) -> InputError:
+    return InputError.at(
+        f"{table} {partition}", "not there", todo="see why its stage failed, then run again"
+    )
+
+
+def _read(stored: Stored) -> dict[str, Pairs]:
+    """The statistics of a session, by name; those without pairs are left out."""
+    table = read_table(stored)
+    frame = pl.DataFrame(pl.from_arrow(table))
+    groups = frame.partition_by("statistic", as_dict=True, maintain_order=True)
+    return {
+        str(name): Pairs(part["key"].to_numpy(), part["value"].to_numpy())
+        for (name,), part in groups.items()
+    }
+
+
+def _fit_rows(name: str, pairs: Pairs, sessions: Sequence[date]) -> pa.Table:
+    n = pairs.keys.size
+    _, starts = np.unique(pairs.keys, return_index=True)
+    firsts = np.zeros(n, dtype=np.int64)
+    firsts[starts] = starts
+    item = np.arange(n) - np.maximum.accumulate(firsts) if n else firsts
+    columns = {
+        "component": pa.array([name] * n, pa.string()),
+        "key": pa.array(pairs.keys),
+        "item": pa.array(item.astype(np.int32)),
+        "value": pa.array(pairs.values),
+        "sessions": pa.array(np.full(n, len(sessions), dtype=np.int32)),
+        "first_session": pa.array([sessions[0]] * n, pa.date32()),
+        "last_session": pa.array([sessions[-1]] * n, pa.date32()),
+    }
+    return pa.table(columns, schema=FITS.schema())
+
+
+def read_fits(task: Task, inputs: Inputs) -> Mapping[str, Fitted]:
+    """What was fitted for the task's session, by component; without fits, not there.
+
+    Raises
+    ------
+    InputError
+        If the fits have not been made.
+    """
+    stored = inputs.stored("fits")
+    if stored is None:
+        raise _missing("fits", task.partition)
+    frame = pl.DataFrame(pl.from_arrow(read_table(stored, ["component", "key", "value"])))
+    groups = frame.partition_by("component", as_dict=True, maintain_order=True)
+    return {
+        str(name): Fitted(Pairs(part["key"].to_numpy(), part["value"].to_numpy()))
+        for (name,), part in groups.items()
+    }
+
+
+STATISTICS_STAGE = StatisticsStage()
+FITS_STAGE = FitsStage()

@@ -1,0 +1,236 @@
+"""What every stage that goes through trading sessions needs: which there are, and their rows.
+
+A session is built from the UTC days there are.  :class:`SessionPlanner` says for each symbol which
+sessions its days overlap, which of them the quality gates refuse, and what a task must know of
+one; :func:`session_rows` turns such a task into a source of events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, Final
+
+import pyarrow as pa
+
+from features.components import Fitted
+from features.engine import check_depth
+from features.events import Context
+from features.sets import FeatureSet
+from pipeline.calendar import Calendar, Session, calendar_for, hours_of, utc_dates
+from pipeline.calendar_status import session_with_status
+from pipeline.config import Settings
+from pipeline.errors import InputError, RequestError
+from pipeline.frames import Day, LakeRows
+from pipeline.gates import Gates
+from pipeline.reading import read_table
+from pipeline.stage import (
+    Catalog,
+    Inputs,
+    Partition,
+    Ref,
+    Selection,
+    Stored,
+    TableRef,
+    Task,
+    require,
+)
+from pipeline.units import NS_PER_S
+
+INPUT_TABLES: Final = ("book", "flow", "trades")
+
+
+@dataclass(frozen=True)
+class SymbolSessions:
+    """The sessions that the days of one symbol's book overlap, in order."""
+
+    dataset: str
+    symbol: str
+    calendar: Calendar
+    sessions: tuple[Session, ...]
+    days: Mapping[date, Stored]
+
+    def keys(self, set_name: str, session: Session) -> Partition:
+        """Where tables of a feature set hold a session."""
+        return Partition.of(
+            set=set_name, dataset=self.dataset, session=session.date, symbol=self.symbol
+        )
+
+
+@dataclass(frozen=True)
+class SessionFacts:
+    """What a task about one session reads, depends on and weighs."""
+
+    inputs: tuple[Ref, ...]
+    params: Mapping[str, Any]
+    weight: int
+
+
+class SessionPlanner:
+    """Plans tasks by trading session, from what the lake holds."""
+
+    def __init__(self, catalog: Catalog, settings: Settings) -> None:
+        self.catalog = catalog
+        self.settings = settings
+        self._instruments = _instruments(catalog)
+        self._gates = Gates(catalog, settings)
+
+    def symbols(self, selection: Selection) -> Iterator[SymbolSessions]:
+        """The selected symbols with all their sessions, those of other dates included.
+
+        Raises
+        ------
+        RequestError
+            If the lake holds no book.
+        """
+        groups: dict[tuple[str, str], dict[date, Stored]] = {}
+        for item in require(self.catalog, "book", "mbo book"):
+            key = (item.partition["dataset"], item.partition["symbol"])
+            if selection.dataset in (None, key[0]) and selection.admits_symbol(key[1]):
+                day = date.fromisoformat(item.partition["date"])
+                groups.setdefault(key, {})[day] = item
+        for (dataset, symbol), days in groups.items():
+            calendar = calendar_for(dataset, symbol, self.settings)
+            sessions = tuple(calendar.sessions_touching(days))
+            yield SymbolSessions(dataset, symbol, calendar, sessions, days)
+
+    def refused(self, of: SymbolSessions, session: Session) -> str:
+        """Why the quality gates leave a session out; empty if they do not."""
+        return self._gates.session(of.dataset, of.symbol, utc_dates(session))
+
+    def facts(self, of: SymbolSessions, scheduled: Session) -> SessionFacts:
+        """What a task about a session reads and depends on."""
+        dataset, symbol, days = of.dataset, of.symbol, of.days
+        wanted = utc_dates(scheduled)
+        session = self._as_traded(of.calendar, scheduled, dataset, symbol, wanted)
+        inputs: list[Ref] = []
+        for day in wanted:
+            keys = Partition.of(dataset=dataset, date=day, symbol=symbol)
+            missing = day not in days
+            inputs += [TableRef(table, keys, optional=missing) for table in INPUT_TABLES]
+        row = self._instrument(dataset, symbol, session.date)
+        params = {
+            "calendar": of.calendar.name,
+            "hours": hours_of(scheduled, session),
+            "complete": all(day in days for day in wanted),
+            "local_offset": _local_offset(of.calendar, session),
+            "tick": row.get("tick_size"),
+            "multiplier": _fraction(row.get("multiplier")),
+            "depth": 1 if self.settings.book.materialise == "touch" else self.settings.book.depth,
+            **_expiry(of.calendar, session, row.get("expiration")),
+        }
+        weight = sum(days[day].rows for day in wanted if day in days)
+        return SessionFacts(tuple(inputs), params, weight)
+
+    def _as_traded(
+        self, calendar: Calendar, session: Session, dataset: str, symbol: str, days: Sequence[date]
+    ) -> Session:
+        """The session with the hours the vendor's status records tell, where there are any."""
+        keys = (Partition.of(dataset=dataset, date=day, symbol=symbol) for day in days)
+        stored = [item for key in keys if (item := self.catalog.get("vendor_status", key))]
+        return session_with_status(calendar, session, stored)
+
+    def _instrument(self, dataset: str, symbol: str, session: date) -> Mapping[str, Any]:
+        rows = self._instruments.get((dataset, symbol), [])
+        fitting = [row for row in rows if row["first_date"] <= session <= row["last_date"]]
+        return max(fitting or rows, key=lambda row: row["last_date"], default={})
+
+
+def _instruments(catalog: Catalog) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """What is known of each symbol; expirations in ns.
+
+    Only what enters a task's parameters can make it stale, not every change of the table.
+    """
+    columns = ["symbol", "first_date", "last_date", "tick_size", "multiplier", "expiration"]
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for stored in catalog.partitions("instruments"):
+        table = read_table(stored, columns)
+        expiration = table["expiration"].cast(pa.int64())
+        table = table.set_column(columns.index("expiration"), "expiration", expiration)
+        for row in table.to_pylist():
+            found.setdefault((stored.partition["dataset"], row["symbol"]), []).append(row)
+    return found
+
+
+def _fraction(value: Decimal | None) -> str | None:
+    """A number of the table as exact text: parameters are JSON."""
+    return None if value is None else str(Fraction(value))
+
+
+def _local_offset(calendar: Calendar, session: Session) -> int:
+    """Local time less UTC at the session's open, in ns."""
+    opened = datetime.fromtimestamp(session.open_ns // NS_PER_S, UTC)
+    offset = opened.astimezone(calendar.rules.zone).utcoffset() or timedelta()
+    return int(offset.total_seconds()) * NS_PER_S
+
+
+def _expiry(calendar: Calendar, session: Session, expiration: int | None) -> dict[str, int | None]:
+    """The expiration, and how many sessions come after this one until it."""
+    if expiration is None:
+        return {"expiration": None, "business_days_left": None}
+    last = calendar.session_of(expiration)
+    later = calendar.sessions(session.date + timedelta(days=1), last)
+    return {"expiration": expiration, "business_days_left": len(later)}
+
+
+def session_rows(task: Task, inputs: Inputs, fits: Mapping[str, Fitted] | None = None) -> LakeRows:
+    """The session's rows, from the days there are, and what was fitted on earlier sessions.
+
+    Raises
+    ------
+    InputError
+        If the tick size is not known.
+    """
+    params, partition = task.params, task.partition
+    if params["tick"] is None:
+        symbol = partition["symbol"]
+        raise InputError.at(
+            f"{partition['dataset']} {symbol}",
+            "no tick size known",
+            todo=f'add to research.toml: [instruments."{symbol}"] tick_size = ...',
+        )
+    hours = params["hours"]
+    stored = {
+        table: {item.partition["date"]: item for item in inputs.all(table)}
+        for table in INPUT_TABLES
+    }
+    days = [
+        Day(book, stored["flow"].get(day), stored["trades"].get(day))
+        for day, book in sorted(stored["book"].items())
+    ]
+    context = Context(
+        dataset=partition["dataset"],
+        symbol=partition["symbol"],
+        session=date.fromisoformat(hours["session"]),
+        tick=params["tick"],
+        segments=tuple((a, b) for a, b in hours["segments"]),
+        announced_close=hours["announced_close"],
+        rth=tuple(hours["rth"]) if hours["rth"] else None,
+        local_offset=params["local_offset"],
+        expiration=params["expiration"],
+        business_days_left=params["business_days_left"],
+        multiplier=Fraction(multiplier) if (multiplier := params["multiplier"]) else None,
+        depth=params["depth"],
+        fits=fits or {},
+    )
+    return LakeRows(context, tuple(days), hours["preopen"], hours["end"])
+
+
+def check_book(chosen: FeatureSet, settings: Settings) -> None:
+    """Make sure the book that `mbo book` writes with these settings can serve the set."""
+    book = settings.book
+    if book.materialise == "none":
+        raise RequestError(
+            "features are made from the rows of the book, and book.materialise is 'none'; "
+            "set it to 'full' and run `mbo book` again"
+        )
+    if not book.flow:
+        raise RequestError(
+            "features need the table `flow`, and book.flow is false; "
+            "set it to true and run `mbo book` again"
+        )
+    depth = 1 if book.materialise == "touch" else book.depth
+    check_depth(chosen.all, depth, chosen.name)
