@@ -29,6 +29,7 @@ from benchmarks.streams import FIRST_CLOCK, Generator, Stream
 from pipeline import tables
 from pipeline.book.columns import column_of, letters_of
 from pipeline.catalog import LakeCatalog
+from pipeline.columns import PRICE, TS
 from pipeline.config import Settings
 from pipeline.lake import open_lake
 from pipeline.progress import Quiet
@@ -55,12 +56,12 @@ def mbo_rows(stream: Stream, first: int) -> pa.Table:
         return pa.array(np.full(n, value, kind.to_pandas_dtype()))
 
     columns = {
-        "ts_recv": column_of(squeezed(stream.ts_recv), tables.TS),
-        "ts_event": column_of(squeezed(stream.ts_event), tables.TS),
+        "ts_recv": column_of(squeezed(stream.ts_recv), TS),
+        "ts_event": column_of(squeezed(stream.ts_event), TS),
         "ts_in_delta": same("ts_in_delta", 12_000),
         "sequence": pa.array(stream.sequence),
         "order_id": pa.array(stream.order_id.view(np.uint64)),
-        "price": column_of(stream.price, tables.PRICE),
+        "price": column_of(stream.price, PRICE),
         "size": pa.array(stream.size),
         "flags": pa.array(stream.flags),
         "channel_id": same("channel_id", 0),

@@ -175,8 +175,8 @@ def synthetic(records: int, live_orders: int = 12_000) -> Iterator[Records]:
     while done < records:
         stream = generator.block(min(1_000_000, records - done))
         array = structured(stream)
-        array["ts_recv"] -= np.uint64(1_700_000_000 * NS_PER_S - _MIDNIGHT)
-        array["ts_event"] -= np.uint64(1_700_000_000 * NS_PER_S - _MIDNIGHT)
+        array["ts_recv"] += np.uint64(_MIDNIGHT - 1_700_000_000 * NS_PER_S)
+        array["ts_event"] += np.uint64(_MIDNIGHT - 1_700_000_000 * NS_PER_S)
         yield array
         done += len(array)
 

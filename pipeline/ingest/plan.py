@@ -355,20 +355,25 @@ def _packed_elsewhere(
     A packed day belongs to one task; another that packs it too would take its place.
     """
     own = {file.sha256 for file in group}
+    days: dict[str, set[str]] = {}
+    for file in group:
+        for schema in file.schemas:
+            days.setdefault(table_name(schema), set()).update(str(day_of(d)) for d in file.days())
     found = []
-    for schema, day in sorted(
-        {(s, d) for file in group for s in file.schemas for d in file.days()}
-    ):
-        whole = Partition.of(dataset=group[0].header.dataset, date=day_of(day))
-        producer = catalog.producer(table_name(schema), whole)
-        if producer is None or producer.partition == partition:
-            continue
-        raw = {item["raw"]: item["sha256"] for item in producer.record["inputs"] if "raw" in item}
-        # Where those files are gone, what takes their place may.
-        others = [Path(n) for n, sha256 in raw.items() if sha256 not in own and Path(n).exists()]
-        if others:
-            names = ", ".join(path.name for path in others[:3])
-            found.append([table_name(schema), whole["date"], names])
+    for table, wanted in sorted(days.items()):
+        # The days there are, not those a header may claim: these can be half a million.
+        for stored in catalog.outputs(table):
+            whole = stored.partition
+            mine = whole["dataset"] == group[0].header.dataset and whole["date"] in wanted
+            producer = catalog.producer(table, whole) if mine and stored.index else None
+            if producer is None or producer.partition == partition:
+                continue
+            raw = {i["raw"]: i["sha256"] for i in producer.record["inputs"] if "raw" in i}
+            # Where those files are gone, what takes their place may.
+            others = [Path(n) for n, sha in raw.items() if sha not in own and Path(n).exists()]
+            if others:
+                names = ", ".join(path.name for path in others[:3])
+                found.append([table, whole["date"], names])
     return found
 
 
