@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from features.kernels_levels import compile_level_kernels
 from features.kernels_moments import compile_moments
+from features.kernels_normal import compile_normal
 from pipeline.jit import kernel
 
 I64 = npt.NDArray[np.int64]
@@ -90,4 +91,5 @@ def compile_kernels() -> None:
         fill_forward(values, flag, flag, values.copy(), flag.copy(), values.copy(), flag.copy())
     decayed_sum(one, np.zeros(2, dtype=np.int64), flag, 1.0, one.copy(), one.copy())
     compile_moments()
+    compile_normal()
     compile_level_kernels()

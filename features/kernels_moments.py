@@ -30,7 +30,7 @@ def _split(a: float) -> tuple[float, float]:
 
 
 @inline
-def _product(a: float, b: float) -> tuple[float, float]:
+def product_pair(a: float, b: float) -> tuple[float, float]:
     """A b as a sum of two floats, exactly."""
     p = a * b
     a1, a0 = _split(a)
@@ -39,7 +39,7 @@ def _product(a: float, b: float) -> tuple[float, float]:
 
 
 @inline
-def _add(a1: float, a0: float, b1: float, b0: float) -> tuple[float, float]:
+def add_pairs(a1: float, a0: float, b1: float, b0: float) -> tuple[float, float]:
     """The sum of two such pairs."""
     s = a1 + b1
     v = s - a1
@@ -49,8 +49,8 @@ def _add(a1: float, a0: float, b1: float, b0: float) -> tuple[float, float]:
 
 
 @inline
-def _times(a1: float, a0: float, b1: float, b0: float) -> tuple[float, float]:
-    p, e = _product(a1, b1)
+def times_pairs(a1: float, a0: float, b1: float, b0: float) -> tuple[float, float]:
+    p, e = product_pair(a1, b1)
     e += a1 * b0 + a0 * b1
     high = p + e
     return high, e - (high - p)
@@ -72,12 +72,12 @@ def accumulate(x: F64, y: F64, before: F64, out: F64) -> None:
             elif k == 1:
                 p, e = y[i], 0.0
             elif k == 2:
-                p, e = _product(x[i], x[i])
+                p, e = product_pair(x[i], x[i])
             elif k == 3:
-                p, e = _product(x[i], y[i])
+                p, e = product_pair(x[i], y[i])
             else:
-                p, e = _product(y[i], y[i])
-            out[i, 2 * k], out[i, 2 * k + 1] = _add(out[i, 2 * k], out[i, 2 * k + 1], p, e)
+                p, e = product_pair(y[i], y[i])
+            out[i, 2 * k], out[i, 2 * k + 1] = add_pairs(out[i, 2 * k], out[i, 2 * k + 1], p, e)
 
 
 @inline
@@ -85,12 +85,12 @@ def _centred(
     sums: F64, a: int, b: int, n: float, first: int, second: int, both: int
 ) -> tuple[float, float]:
     """Sum of (u - mean u)(v - mean v) over the terms a..b-1, and how wrong it may be."""
-    u1, u0 = _add(sums[b, first], sums[b, first + 1], -sums[a, first], -sums[a, first + 1])
-    v1, v0 = _add(sums[b, second], sums[b, second + 1], -sums[a, second], -sums[a, second + 1])
-    p1, p0 = _add(sums[b, both], sums[b, both + 1], -sums[a, both], -sums[a, both + 1])
-    m1, m0 = _times(u1, u0, v1, v0)
-    n1, n0 = _times(p1, p0, n, 0.0)
-    d1, d0 = _add(n1, n0, -m1, -m0)
+    u1, u0 = add_pairs(sums[b, first], sums[b, first + 1], -sums[a, first], -sums[a, first + 1])
+    v1, v0 = add_pairs(sums[b, second], sums[b, second + 1], -sums[a, second], -sums[a, second + 1])
+    p1, p0 = add_pairs(sums[b, both], sums[b, both + 1], -sums[a, both], -sums[a, both + 1])
+    m1, m0 = times_pairs(u1, u0, v1, v0)
+    n1, n0 = times_pairs(p1, p0, n, 0.0)
+    d1, d0 = add_pairs(n1, n0, -m1, -m0)
     return (d1 + d0) / n, n * _ROUNDING * abs(sums[b, both])
 
 
@@ -116,8 +116,8 @@ def regressions(sums: F64, start: I64, stop: I64, out: F64) -> None:
         yy, wrong = _centred(sums, a, b, n, 2, 2, 8)
         slope = xy / xx if yy > wrong else 0.0
         out[0, i] = slope
-        x_sum, _ = _add(sums[b, 0], sums[b, 1], -sums[a, 0], -sums[a, 1])
-        y_sum, _ = _add(sums[b, 2], sums[b, 3], -sums[a, 2], -sums[a, 3])
+        x_sum, _ = add_pairs(sums[b, 0], sums[b, 1], -sums[a, 0], -sums[a, 1])
+        y_sum, _ = add_pairs(sums[b, 2], sums[b, 3], -sums[a, 2], -sums[a, 3])
         out[1, i] = (y_sum - slope * x_sum) / n
         if yy <= wrong:
             continue

@@ -31,6 +31,7 @@ import polars as pl
 from features.columns import mid_ticks
 from features.components import Component, components_of
 from features.events import levels_needed, split_columns
+from features.normalise import MARK, normalised
 from features.parameters import Choice, Numbers, Parameter, Windows
 from features.windows import (
     WARM_HALF_LIVES,
@@ -58,7 +59,7 @@ __all__ = [
 ]
 
 F = TypeVar("F", bound=Callable[..., pl.Expr])
-Mirror = Literal["odd", "even", "swap", "swap_odd", "complement"]
+Mirror = Literal["odd", "even", "swap", "swap_odd", "complement", "other"]
 Shift = Literal["none", "level", "other"]
 
 BUILT_IN = (
@@ -106,16 +107,20 @@ class Family:
     tags: tuple[str, ...] = ()
     origin: str = ""
     """The user's file it was read from; empty for the shipped ones."""
+    formula: str = ""
+    """What there is to say where the docstring does not say it: of normalised columns."""
+    normalised: tuple[Column, str, str] | None = None
+    """The column that is normalised, how, and the normaliser's argument."""
 
     @property
     def name(self) -> str:
         """The function's name: what `mbo describe` takes for the whole family."""
-        return self.function.__name__
+        return self.template if self.normalised else self.function.__name__
 
     @property
     def doc(self) -> str:
         """Formula and meaning: the function's docstring."""
-        return (self.function.__doc__ or "").strip()
+        return self.formula or (self.function.__doc__ or "").strip()
 
     @cached_property
     def regex(self) -> re.Pattern[str]:
@@ -190,8 +195,10 @@ class Column:
         """How long after a segment's start it stays null, in words."""
         times, rows = [0], [0]
         for node in reachable([self.expr]):
-            if node.state == "decay":
+            if node.state in ("decay", "decayed_moments"):
                 times.append(WARM_HALF_LIVES * int(node.settings[0]))
+            elif node.state == "rank":
+                rows.append(int(node.settings[0]))
             elif node.state == "rows" or node.method == "rows":
                 rows.append(node.args[0])
             elif node.method in ("window", "ago", "mean"):
@@ -230,6 +237,10 @@ class Registry:
                 f"{self.kind} {family.template!r}: the name shows {sorted(declared)}, "
                 f"the parameters are {sorted(family.params)}"
             )
+        if MARK in family.template:
+            raise RequestError(
+                f"{self.kind} {family.template!r}: {MARK} in a name means a normaliser"
+            )
         if (self.kind == "label") != family.template.startswith("y_"):
             raise RequestError(
                 f"{self.kind} {family.template!r}: labels begin with y_, features do not"
@@ -257,7 +268,11 @@ class Registry:
         return [column.name for family in self.families() for column in family.grid()]
 
     def find(self, name: str) -> Column | None:
-        """The column of exactly that name, on a grid or off it."""
+        """The column of exactly that name, on a grid or off it, normalised or not."""
+        base, mark, form = name.rpartition(MARK)
+        if mark and self.kind == "feature":
+            column = self.find(base)
+            return normalised(column, form) if column else None
         for family in self.families():
             if column := family.match(name):
                 return column
@@ -283,6 +298,11 @@ class Registry:
         return list(found.values())
 
     def _meant(self, word: str) -> list[Column]:
+        base, mark, form = word.rpartition(MARK)
+        if mark and self.kind == "feature":
+            if bases := self._meant(base):
+                return [normalised(one, form) for one in bases]
+            raise self._unknown(base, f"{word!r}")
         if column := self.find(word):
             return [column]
         groups = [family for family in self.families() if family.answers_to(word)]

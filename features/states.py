@@ -16,7 +16,8 @@ from features.clocks import GridClock
 from features.kernels import decayed_sum, fill_forward
 from features.states_fitted import FittedState
 from features.states_levels import KeyedChange, LevelMedian
-from features.states_moments import Moments
+from features.states_moments import Deviations, Moments
+from features.states_normal import DecayedMoments, Rank
 from features.timeline import (
     F64,
     I64,
@@ -388,6 +389,9 @@ STATES: dict[str, type[State]] = {
     "grid": Grid,
     "future": Future,
     "moments": Moments,
+    "deviations": Deviations,
+    "decayed_moments": DecayedMoments,
+    "rank": Rank,
     "keyed_change": KeyedChange,
     "level_median": LevelMedian,
     "fitted": FittedState,

@@ -171,6 +171,8 @@ class View:
     """Columns at the decision points, if they are at hand."""
     cache: dict[str, pl.Series] = field(default_factory=dict)
     limits: dict[int, tuple[I64, Bool]] = field(default_factory=dict)
+    results: dict[str, F64] = field(default_factory=dict)
+    """What states computed for several nodes at once."""
 
     def __post_init__(self) -> None:
         self.known: Bool | None = None

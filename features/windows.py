@@ -207,6 +207,44 @@ def deviation(x: pl.Expr, over: str | Window) -> pl.Expr:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """What :func:`spread_of` says."""
+
+    mean: pl.Expr
+    sigma: pl.Expr
+
+
+def spread_of(x: pl.Expr, over: str | Window) -> Spread:
+    """Mean and standard deviation of ``x`` over the events of a window of any kind.
+
+    Null with fewer than two values (time and rows), and while warming up.  Over time and rows the
+    deviation is the sample's (n - 1), from sums in twice the precision of a float, so that ``x``
+    needs no centring; with a half-life it is the root of the weighted mean square.  A constant
+    window's deviation is 0 or what rounding leaves of it: see :func:`above_rounding`.
+    """
+    parsed = window(over)
+    if parsed.kind == "half_life":
+        parts = [_node("decayed_moments", (x,), (parsed.size,), args=(k,)) for k in (0, 1)]
+    else:
+        method = "rows" if parsed.kind == "rows" else "window"
+        parts = [_node("deviations", (x,), method=method, args=(parsed.size, k)) for k in (0, 1)]
+    return Spread(*parts)
+
+
+def above_rounding(spread: Spread) -> pl.Expr:
+    """True where a standard deviation is more than rounding: above 1e-9 + 1e-10 |mean|."""
+    return spread.sigma > 1e-9 + 1e-10 * spread.mean.abs()
+
+
+def rank_among(x: pl.Expr, rows: int) -> pl.Expr:
+    """(Values below - values above) / rows of ``x`` at the last event among the last ``rows``.
+
+    Events at which ``x`` is null are no rows; null at those, and until there are ``rows``.
+    """
+    return _node("rank", (x,), (rows,))
+
+
+@dataclass(frozen=True)
 class Regression:
     """What :func:`regression` says; each is null where it is not defined."""
 
