@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 import polars as pl
 
+from features.book_shape import depth_upto
 from features.columns import (
     TICK,
     add,
-    depth,
     if_ok,
     if_ok_flow,
     imbalance,
@@ -26,7 +26,7 @@ from features.columns import (
 )
 from features.grids import SIDES
 from features.registry import Numbers, feature
-from features.windows import level_median
+from features.windows import level_median, shared
 
 DISTANCES = Numbers((1, 2, 5, 10), 1, 100_000)
 TEN = Numbers((10,), 2, 50)
@@ -36,7 +36,7 @@ WALL = 3
 
 def _away(side: str, level: int) -> pl.Expr:
     """Ticks between a level and its side's touch; null where the level is missing."""
-    return (ticks(side, level) - ticks(side)).abs()
+    return shared((px(side, level) - px(side)).abs() / TICK)
 
 
 def _over(levels: int, term: Callable[[int], pl.Expr]) -> pl.Expr:
@@ -46,6 +46,11 @@ def _over(levels: int, term: Callable[[int], pl.Expr]) -> pl.Expr:
 
 def _there(side: str, level: int) -> pl.Expr:
     return px(side, level).is_not_null()
+
+
+def _count(side: str, levels: int) -> pl.Expr:
+    """How many of the levels there are."""
+    return add(_there(side, i).cast(pl.Int64) for i in range(levels))
 
 
 @feature(
@@ -91,7 +96,7 @@ def depth_within_cut(side: str, distance: int) -> pl.Expr:
 
 
 def _elasticity(side: str, levels: int) -> pl.Expr:
-    logs = [(1 + depth(side, i + 1)).log() for i in range(levels)]
+    logs = [shared((1 + depth_upto(side, i + 1)).log()) for i in range(levels)]
     mid = mid_ticks()
     first = pl.when(mid != 0).then(logs[0] / ((ticks(side) - mid) / mid).abs())
     terms: list[pl.Expr] = [first]
@@ -99,8 +104,7 @@ def _elasticity(side: str, levels: int) -> pl.Expr:
         step = ((ticks(side, i) - ticks(side, i - 1)) / ticks(side, i - 1)).abs()
         term = pl.when(ticks(side, i - 1) != 0).then((logs[i] / logs[i - 1] - 1) / step)
         terms.append(pl.when(_there(side, i)).then(term).otherwise(0.0))
-    count = add(_there(side, i).cast(pl.Int64) for i in range(levels))
-    return add(terms) / count
+    return add(terms) / _count(side, levels)
 
 
 @feature(
@@ -125,16 +129,16 @@ def elasticity(levels: int) -> pl.Expr:
 
 def _slope(side: str, levels: int) -> pl.Expr:
     """Least-squares slope of the size up to a level on the level's distance."""
-    n = add(_there(side, i).cast(pl.Int64) for i in range(levels))
+    n = shared(_count(side, levels))
 
     def upto(i: int) -> pl.Expr:
-        return pl.when(_there(side, i)).then(depth(side, i + 1))
+        return pl.when(_there(side, i)).then(depth_upto(side, i + 1))
 
-    x = _over(levels, lambda i: _away(side, i))
+    x = shared(_over(levels, lambda i: _away(side, i)))
     xx = _over(levels, lambda i: _away(side, i) * _away(side, i))
     y = _over(levels, upto)
     xy = _over(levels, lambda i: _away(side, i) * upto(i))
-    return pl.when(n >= 3).then((n * xy - x * y) / (n * xx - x * x))
+    return shared(pl.when(n >= 3).then((n * xy - x * y) / (n * xx - x * x)))
 
 
 @feature(
@@ -179,8 +183,8 @@ def depth_convexity(side: str, levels: int) -> pl.Expr:
 
     1 with nothing in the nearer half, -1 with all of it there.  Half of an odd K is rounded down.
     """
-    whole = depth(side, levels)
-    return if_ok_flow(ratio(whole - 2 * depth(side, levels // 2), whole))
+    whole = depth_upto(side, levels)
+    return if_ok_flow(ratio(whole - 2 * depth_upto(side, levels // 2), whole))
 
 
 @feature(
@@ -201,7 +205,8 @@ def book_pressure(levels: int) -> pl.Expr:
 
 
 def _centre(side: str, levels: int) -> pl.Expr:
-    return ratio(_over(levels, lambda i: _away(side, i) * size(side, i)), depth(side, levels))
+    moment = _over(levels, lambda i: _away(side, i) * size(side, i))
+    return shared(ratio(moment, depth_upto(side, levels)))
 
 
 @feature(
@@ -244,7 +249,7 @@ def depth_centre_diff(levels: int) -> pl.Expr:
 )
 def depth_herfindahl(side: str, levels: int) -> pl.Expr:
     """Concentration of one side's size: sum (sz_i / sum sz)^2; null on an empty side."""
-    whole = depth(side, levels)
+    whole = depth_upto(side, levels)
     squares = add(size(side, i) * size(side, i) for i in range(levels))
     return if_ok_flow(ratio(squares, whole * whole))
 

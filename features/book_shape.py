@@ -24,12 +24,21 @@ from features.columns import (
 )
 from features.grids import SIDES
 from features.registry import Numbers, feature
+from features.windows import shared
 
 
 def _weighted(side: str, weight: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
     """Size of ten levels, each weighted by its distance in ticks from the own touch."""
     distances = ((ticks(side, i) - ticks(side)).abs() for i in range(10))
-    return add((weight(d) * size(side, i)).fill_null(0.0) for i, d in enumerate(distances))
+    parts = (weight(d) * size(side, i) for i, d in enumerate(distances))
+    return shared(add(part.fill_null(0.0) for part in parts))
+
+
+def depth_upto(side: str, levels: int) -> pl.Expr:
+    """``depth``, each number of levels from the one before: for features that need them all."""
+    if levels == 1:
+        return size(side)
+    return shared(depth_upto(side, levels - 1) + size(side, levels - 1))
 
 
 @feature(

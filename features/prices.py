@@ -6,6 +6,7 @@ import math
 
 import polars as pl
 
+from features.book_shape import depth_upto
 from features.columns import (
     TICK,
     add,
@@ -21,7 +22,7 @@ from features.columns import (
 )
 from features.grids import SIDES
 from features.registry import Choice, Numbers, feature
-from features.windows import last
+from features.windows import last, shared
 
 LEVELS = Numbers((3, 5, 10), 1, 50)
 SWEEPS = Numbers((10, 50, 200), 1, 1_000_000)
@@ -116,7 +117,7 @@ def _vamp(levels: int) -> pl.Expr:
         cross = ticks("bid", i) * size("ask", i) + ticks("ask", i) * size("bid", i)
         top.append(pl.when(both).then(cross).otherwise(0.0))
         bottom.append(pl.when(both).then(size("bid", i) + size("ask", i)).otherwise(0))
-    return if_ok(ratio(add(top), add(bottom)))
+    return shared(if_ok(ratio(add(top), shared(add(bottom)))))
 
 
 @feature(
@@ -161,10 +162,11 @@ def _sweep(aggressor: str, contracts: int) -> pl.Expr:
     side = SWEPT[aggressor]
     cost = []
     for i in range(10):
-        ahead = depth(side, i) if i else pl.lit(0)
+        ahead = depth_upto(side, i) if i else pl.lit(0)
         fill = (contracts - ahead).clip(0, size(side, i))
         cost.append((ticks(side, i) * fill).fill_null(0.0))
-    return if_ok(pl.when(depth(side, 10) >= contracts).then(add(cost) / contracts))
+    filled = depth_upto(side, 10) >= contracts
+    return shared(if_ok(pl.when(filled).then(add(cost) / contracts)))
 
 
 @feature(

@@ -379,6 +379,16 @@ class Future(State):
         return masked(known_at if node.method.endswith("_time") else self.packed[at], keep)
 
 
+class Shared(State):
+    """An expression that several others read.  Of one row, so nothing is kept."""
+
+    def push(self, view: View, drop: int) -> None:
+        return
+
+    def read(self, node: Node, view: View) -> pl.Series:
+        return view.evaluate(node.inputs)[0]
+
+
 STATES: dict[str, type[State]] = {
     "prefix": Prefix,
     "rows": Counted,
@@ -388,6 +398,7 @@ STATES: dict[str, type[State]] = {
     "held": Held,
     "grid": Grid,
     "future": Future,
+    "shared": Shared,
     "moments": Moments,
     "deviations": Deviations,
     "decayed_moments": DecayedMoments,

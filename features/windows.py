@@ -347,6 +347,14 @@ def on_grid(step: str, x: pl.Expr, then: Callable[[pl.Expr], pl.Expr]) -> pl.Exp
     return _node("grid", (x,), (_ns(step), name), inner=then(pl.col(name)))
 
 
+def shared(x: pl.Expr) -> pl.Expr:
+    """``x`` itself, evaluated once a decision for all features, and all terms of one, that read it.
+
+    Worth it for what is costly or occurs often; it takes a column of memory while a batch lasts.
+    """
+    return _node("shared", (x,))
+
+
 # --- levels ----------------------------------------------------------------------------------
 
 

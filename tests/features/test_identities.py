@@ -139,3 +139,34 @@ def test_events_left_out_are_those_of_locked_and_crossed_books() -> None:
     # At a row with a warm window and no OFI the touch itself is locked or crossed.
     assert (left_out["ofi_left_out_1s"] >= 1).all()
     assert left_out.height
+
+
+def test_depth_is_cut_where_ten_levels_end_before_the_distance() -> None:
+    """Ten levels at ten prices in a row: all within 10 ticks are seen, of 11 not."""
+    dense = world().book.with_columns(
+        *((pl.col("bid_px_00") - i * 250_000_000).alias(f"bid_px_{i:02d}") for i in range(10)),
+        *(pl.lit(7, pl.UInt32).alias(f"bid_sz_{i:02d}") for i in range(10)),
+    )
+    names = [f"depth_within{cut}_bid_{d}" for cut in ("", "_cut") for d in (9, 10, 11)]
+    frame = run(names, replace(world(), book=dense)).drop_nulls()
+    there = frame.filter(pl.col("depth_within_bid_9") > 7)
+    assert there.height > 100
+    assert there.select(names).unique().rows() == [(63, 70, 70, 0, 0, 1)]
+    short = dense.with_columns(pl.lit(None, pl.Int64).alias("bid_px_09"))
+    frame = run(["depth_within_cut_bid_11"], replace(world(), book=short))
+    assert frame["depth_within_cut_bid_11"].drop_nulls().unique().to_list() == [0]
+
+
+GROUPS = ("prices", "book_shape", "book_profile", "touch_state", "order_flow", "level_flow")
+
+
+def test_prices_around_zero_give_no_infinities() -> None:
+    """Spreads between contracts have such prices; what would divide by one is null."""
+    near_zero = make_world(5, 400, FAST, level=1, invalid=0.0)
+    assert (near_zero.book["bid_px_00"] == 0).any()
+    frame = run(list(GROUPS), near_zero)
+    for name in frame.columns[5:]:
+        values = frame[name].drop_nulls()
+        assert values.cast(pl.Float64).is_finite().all(), name
+    assert 0 < frame["elasticity_5"].count() < frame["mid"].count()
+    assert frame["spread_bps"].count() > 0
