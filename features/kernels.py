@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from features.kernels_bars import compile_bars
 from features.kernels_levels import compile_level_kernels
 from features.kernels_moments import compile_moments
 from features.kernels_normal import compile_normal
@@ -93,3 +94,4 @@ def compile_kernels() -> None:
     compile_moments()
     compile_normal()
     compile_level_kernels()
+    compile_bars()

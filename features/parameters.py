@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from features.bars import BAR_PATTERN
 from features.windows import DURATION_PATTERN
 
 
@@ -63,4 +65,30 @@ class Choice:
         return text
 
 
-Parameter = Windows | Numbers | Choice
+@dataclass(frozen=True)
+class Bars:
+    """Bars in time (``60s``), of events (``e1000``), contracts (``c1000``) or prints (``t100``)."""
+
+    values: tuple[str, ...]
+    pattern: str = BAR_PATTERN
+
+    def parse(self, text: str) -> str:
+        return text
+
+
+@dataclass(frozen=True)
+class Named:
+    """The name of something else, such as a feature; ``known`` says which names there are."""
+
+    values: tuple[str, ...]
+    known: Callable[[str], bool]
+
+    @property
+    def pattern(self) -> str:
+        return "[a-z][a-z0-9_]*"
+
+    def parse(self, text: str) -> str | None:
+        return text if self.known(text) else None
+
+
+Parameter = Windows | Numbers | Choice | Bars | Named

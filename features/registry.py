@@ -32,7 +32,7 @@ from features.columns import mid_ticks
 from features.components import Component, components_of
 from features.events import levels_needed, split_columns
 from features.normalise import MARK, normalised
-from features.parameters import Choice, Numbers, Parameter, Windows
+from features.parameters import Bars, Choice, Named, Numbers, Parameter, Windows
 from features.windows import (
     WARM_HALF_LIVES,
     ahead_time,
@@ -47,9 +47,11 @@ from pipeline.units import format_duration
 __all__ = [
     "FEATURES",
     "LABELS",
+    "Bars",
     "Choice",
     "Column",
     "Family",
+    "Named",
     "Numbers",
     "Parameter",
     "Registry",
@@ -72,11 +74,19 @@ BUILT_IN = (
     "trades",
     "messages",
     "volatility",
+    "variation",
     "returns",
+    "trend",
+    "technical",
+    "context",
     "clock",
     "large_trades",
 )
 """Modules of features, in the order their columns are listed."""
+
+
+_PAIRS = (("bid", "ask"), ("buy", "sell"), ("high", "low"), ("up", "down"), ("long", "short"))
+_SWAPPED = {a: b for pair in _PAIRS for a, b in (pair, pair[::-1])}
 
 
 @dataclass(frozen=True)
@@ -98,7 +108,8 @@ class Family:
     high: float | None = None
     mirror: Mirror = "even"
     """What it becomes when the two sides change places and prices their sign: its negative,
-    itself, its partner's value (or the negative), or 1 less itself.
+    itself, its partner's value (or the negative), or the highest value (1 unless ``high`` says
+    otherwise) less itself.
     """
     size_power: int | None = 0
     """The power of c it is multiplied by when all sizes are multiplied by c."""
@@ -111,6 +122,8 @@ class Family:
     """What there is to say where the docstring does not say it: of normalised columns."""
     normalised: tuple[Column, str, str] | None = None
     """The column that is normalised, how, and the normaliser's argument."""
+    known: Callable[..., pl.Expr] | None = None
+    """Labels: when a value is known (ns), from the same parameters."""
 
     @property
     def name(self) -> str:
@@ -173,6 +186,13 @@ class Column:
         """What of it is fitted on past sessions."""
         return components_of([self.expr])
 
+    @property
+    def known(self) -> pl.Expr:
+        """Labels: when a value is known (ns)."""
+        if self.family.known is not None:
+            return self.family.known(**self.arguments)
+        return ahead_time(mid_ticks(), window(self.arguments["horizon"]))
+
     @cached_property
     def roots(self) -> frozenset[str]:
         """Columns of events it reads, or that what it is fitted with does."""
@@ -195,7 +215,9 @@ class Column:
         """How long after a segment's start it stays null, in words."""
         times, rows = [0], [0]
         for node in reachable([self.expr]):
-            if node.state in ("decay", "decayed_moments"):
+            if node.state == "recursive":
+                rows.append(int(node.settings[3]))
+            elif node.state in ("decay", "decayed_moments"):
                 times.append(WARM_HALF_LIVES * int(node.settings[0]))
             elif node.state == "rank":
                 rows.append(int(node.settings[0]))
@@ -212,8 +234,7 @@ class Column:
         """The column it becomes when the two sides change places."""
         if not self.family.mirror.startswith("swap"):
             return self.name
-        swapped = {"bid": "ask", "ask": "bid", "buy": "sell", "sell": "buy"}
-        return "_".join(swapped.get(part, part) for part in self.name.split("_"))
+        return "_".join(_SWAPPED.get(part, part) for part in self.name.split("_"))
 
 
 class Registry:
@@ -361,6 +382,7 @@ def _declare(
     size_power: int | None,
     shift: Shift,
     tags: tuple[str, ...],
+    known: Callable[..., pl.Expr] | None = None,
 ) -> Callable[[F], F]:
     def register(function: F) -> F:
         family = Family(
@@ -381,6 +403,7 @@ def _declare(
             shift=shift,
             tags=tags,
             origin=_origin,
+            known=known,
         )
         registry.add(family)
         return function
@@ -454,10 +477,12 @@ def label(
     size_power: int | None = 0,
     shift: Shift = "none",
     tags: tuple[str, ...] = (),
+    known: Callable[..., pl.Expr] | None = None,
 ) -> Callable[[F], F]:
     """Register a function as a label: like :func:`feature`, but it may look forward.
 
-    A parameter ``horizon`` is required: it says when the label is known (``t_end``).
+    ``known`` takes the same parameters and says at what time (ns) a value is known; without it
+    that is the time of the mid after the parameter ``horizon``.
     """
     return _declare(
         LABELS,
@@ -473,6 +498,7 @@ def label(
         size_power,
         shift,
         tags,
+        known=known,
     )
 
 
@@ -493,10 +519,5 @@ def check_backward(columns: Iterable[Column]) -> None:
 
 def label_end(columns: Iterable[Column]) -> pl.Expr:
     """``t_end``: the latest time (ns) at which a label of the row that is not null is known."""
-    ends = [
-        pl.when(column.expr.is_not_null()).then(
-            ahead_time(mid_ticks(), window(column.arguments["horizon"]))
-        )
-        for column in columns
-    ]
+    ends = [pl.when(column.expr.is_not_null()).then(column.known) for column in columns]
     return pl.max_horizontal(ends).alias("t_end")

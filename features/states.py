@@ -14,6 +14,14 @@ import polars as pl
 
 from features.clocks import GridClock
 from features.kernels import decayed_sum, fill_forward
+from features.states_bars import (
+    Bars,
+    Extreme,
+    Latest,
+    PackedExtreme,
+    Recursive,
+    SessionExtreme,
+)
 from features.states_fitted import FittedState
 from features.states_levels import KeyedChange, LevelMedian
 from features.states_moments import Deviations, Moments
@@ -406,4 +414,10 @@ STATES: dict[str, type[State]] = {
     "keyed_change": KeyedChange,
     "level_median": LevelMedian,
     "fitted": FittedState,
+    "bars": Bars,
+    "extreme": Extreme,
+    "packed_extreme": PackedExtreme,
+    "session_extreme": SessionExtreme,
+    "recursive": Recursive,
+    "latest": Latest,
 }

@@ -21,6 +21,7 @@ from tests.features.worlds import FAST, SLOW, make_world
 from tests.reference.features.catalogue import SLOW_FEATURES, SLOW_LABELS
 from tests.reference.features.session import Session, decisions, prepare
 
+SHORT_BARS = {"60s": "10s", "e1000": "e1", "c1000": "c4", "t100": "t1"}
 SHORT_ROWS = ("n3", "n7")
 """Off the grid, but such as a small market fills."""
 
@@ -31,7 +32,10 @@ def chosen(family: Family) -> list[Column]:
     values = [list(family.params[name].values) for name in names]
     for options in values:
         if any(str(v).startswith("n") and str(v)[1:].isdigit() for v in options):
-            options[:] = [v for v in options if v not in ("n200", "n1000")] + list(SHORT_ROWS)
+            long = ("n200", "n500", "n1000")
+            options[:] = [v for v in options if v not in long] + list(SHORT_ROWS)
+        if any(str(v) in SHORT_BARS and str(v)[0].isalpha() for v in options):
+            options[:] = [SHORT_BARS.get(str(v), v) for v in options]
     longest = max((len(v) for v in values), default=1)
     picked = [
         family.column({name: v[k % len(v)] for name, v in zip(names, values, strict=True)})

@@ -147,7 +147,7 @@ def test_the_mirrored_market_has_the_mirrored_features(seed: int) -> None:
         if column.family.mirror == "other":
             continue
         if column.family.mirror == "complement":
-            values = 1 - values
+            values = (column.family.high or 1) - values
         elif column.family.mirror.endswith("odd"):
             values = -values
         closely(values, whole(seed, "event")[column.name])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from tests.reference.features.catalogue_vols import SLOW_VOLS
 from tests.reference.features.clock import (
     is_rth,
     mean_gap,
@@ -162,6 +163,7 @@ SLOW_FEATURES: dict[str, Callable[..., Value]] = {
     "large_trade_size": lambda s, i, t, share: large_size(s, share),
     "large_trade": large_trade,
     "large_share": large_share,
+    **SLOW_VOLS,
 }
 
 SLOW_LABELS: dict[str, Callable[..., tuple[Value, int | None]]] = {
