@@ -24,7 +24,7 @@ from tests.reference.features.session import prepare
 OPEN = 1_703_545_200 * 10**9  # 2023-12-25 23:00 UTC, 17:00 in Chicago
 ALL = {"clock": "event", "features": ["tier1", "tier2"], "labels": ["tier1"]}
 
-MINUTE_MACD = {"macd_60s", "macd_signal_60s", "macd_histogram_60s"}
+LONGER = ("macd_", "opening_", "ou_half_life_10s_n1000")
 
 
 def settings(real_data: Path, clock: str = "event") -> Settings:
@@ -85,8 +85,10 @@ def test_values_are_sane(lake: Path) -> None:
     unknown |= {c.name for c in columns if c.components}  # there is no session before
     hour_long = {n for n in frame.columns if n.endswith("_1h")}
     empty = {n for n in frame.columns if frame[n].null_count() == frame.height}
-    # No regular hours lie in it, and it has 60 bars of a minute.
-    later = {n for n in frame.columns if n.startswith("opening_") or n in MINUTE_MACD}
+    # No regular hours lie in it; it has 60 bars of a minute, 30 of a thousand events, and few of
+    # a thousand contracts.
+    later = {n for n in frame.columns if n.startswith(LONGER)}
+    later |= {n for n in empty if n.endswith("_c1000")}
     assert empty == unknown | hour_long | later | {"trade_duration_ratio_h300s"} & empty
     for name in ("mid", "queue_imbalance", "ofi_event", "cvd", "depth_imbalance_10"):
         assert frame[name].null_count() <= 1, name
