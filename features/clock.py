@@ -255,3 +255,39 @@ def days_to_expiry() -> pl.Expr:
 def business_days_to_expiry() -> pl.Expr:
     """Trading sessions left after this one until the one in which the instrument expires."""
     return pl.col("business_days_left")
+
+
+@feature(
+    "is_expiry_week",
+    catalogue="S08",
+    unit="0 or 1",
+    source="the exchange's calendar",
+    range=(0, 1),
+    dtype=pl.Int8,
+)
+def is_expiry_week() -> pl.Expr:
+    """1 in the calendar week of the instrument's last session; null where that is unknown."""
+    return pl.col("expiry_week")
+
+
+@feature("roll_activity", catalogue="S08", source="catalogue", range=(0, 1))
+def roll_activity() -> pl.Expr:
+    """Next delivery's share of the volume of both: v_next / (v_own + v_next), previous session.
+
+    Null without a next delivery in the lake, or where the previous session is not in it.
+    """
+    own, later = pl.col("volume_before"), pl.col("next_volume_before")
+    return ratio(later, own + later)
+
+
+@feature(
+    "roll_flag",
+    catalogue="S08",
+    unit="0 or 1",
+    source="catalogue",
+    range=(0, 1),
+    dtype=pl.Int8,
+)
+def roll_flag() -> pl.Expr:
+    """1 once the next delivery traded more than this one in the previous session."""
+    return pl.col("next_volume_before") > pl.col("volume_before")

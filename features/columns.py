@@ -19,7 +19,10 @@ to be complete (see ``features.events``).  Prices are Int64 in 1e-9, sizes and c
 ``tick``                   price step (1e-9), the same on every row; so are the session's times
                            ``session_open session_close rth_open rth_close`` (ns; null where there
                            are none), ``session_date`` (YYYYMMDD), ``local_offset`` (ns to add to
-                           UTC), ``expiration`` (ns) and ``business_days_left``
+                           UTC), ``expiration`` (ns), ``business_days_left``, ``expiry_week`` (1 in
+                           the week it expires), ``volume_before`` and ``next_volume_before``
+                           (contracts that it, and the root's next delivery, traded in the session
+                           before) and ``money`` (the multiplier, 1e-9)
 ========================== =====================================================================
 """
 
@@ -60,6 +63,10 @@ SCALARS = (
     "local_offset",
     "expiration",
     "business_days_left",
+    "expiry_week",
+    "volume_before",
+    "next_volume_before",
+    "money",
 )
 
 EVENT_COLUMNS = ("ts", "event", "ok", "ok_flow", "first", "ended", "t")

@@ -25,7 +25,7 @@ import polars as pl
 from features.columns import BOOK_KEYS, EVENT_COLUMNS, SCALARS, TOUCH, TRADE_COLUMNS
 from features.components import Fitted
 from pipeline.errors import InputError
-from pipeline.units import NS_PER_DAY
+from pipeline.units import NS_PER_DAY, PRICE_SCALE
 
 I64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
@@ -54,6 +54,12 @@ class Context:
     """What to add to UTC for the exchange's local time at the open."""
     expiration: int | None = None
     business_days_left: int | None = None
+    expiry_week: int | None = None
+    """1 in the week of the last session, else 0; None where that is not known."""
+    volume_before: int | None = None
+    """Contracts traded in the previous session."""
+    next_volume_before: int | None = None
+    """The same of the next delivery of the root."""
     multiplier: Fraction | None = None
     """Money of one whole price unit."""
     depth: int = 10
@@ -75,6 +81,10 @@ class Context:
             "local_offset": self.local_offset,
             "expiration": self.expiration,
             "business_days_left": self.business_days_left,
+            "expiry_week": self.expiry_week,
+            "volume_before": self.volume_before,
+            "next_volume_before": self.next_volume_before,
+            "money": None if self.multiplier is None else int(self.multiplier * PRICE_SCALE),
         }
         assert tuple(values) == SCALARS
         return {name: pl.Series([v], dtype=pl.Int64)[0] for name, v in values.items()}

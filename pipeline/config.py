@@ -165,6 +165,14 @@ class BacktestSettings:
 
 
 @dataclass(frozen=True)
+class RollSettings:
+    """``[rolls.ES]``: when the calendar rule leaves a contract of a root."""
+
+    days: int = ranged(0, low=0, high=250)
+    """Sessions before the last one; a contract is held while at least so many are left."""
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything a run depends on besides its inputs."""
 
@@ -180,6 +188,8 @@ class Settings:
     """``[instruments."MES*"]`` tick_size, multiplier, currency, ...; first match wins."""
     calendar: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """``[calendar.NAME]``: trading hours of the user's own."""
+    rolls: Mapping[str, Mapping[str, Any]] = tables_of(RollSettings)
+    """``[rolls.ROOT]``: when continuous symbols by calendar roll."""
     fees: Mapping[str, Any] = field(default_factory=dict)
     """``[fees.NAME]``: money a contract by product, role and date."""
     strategies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -15,6 +15,7 @@ _KEYS = {
     "date": "`dataset`, `date` (UTC date of the index time), `symbol`",
     "session": "`set`, `dataset`, `session` (trading date), `symbol`",
     "dataset": "`dataset`",
+    "root": "`dataset`, `root`",
     "run": "`run_id`, and `dataset`, `symbol` where a run has several",
     "source": "`dataset`, and the file",
 }
@@ -56,6 +57,8 @@ def all_tables() -> list[Table]:
         early["order_life"],
         early["statistics"],
         early["fits"],
+        early["volumes"],
+        early["rolls"],
         *BACKTEST_TABLES,
     ]
 

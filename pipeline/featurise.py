@@ -23,10 +23,11 @@ from features.sets import load_user_features
 from pipeline.columns import TS, Encoding
 from pipeline.columns import Column as TableColumn
 from pipeline.config import Settings
+from pipeline.contracts import VOLUMES, Volumes, resolve
 from pipeline.errors import RequestError
 from pipeline.fitting import chosen_set, read_fits
 from pipeline.frames import LakeRows
-from pipeline.session_inputs import SessionPlanner, check_book, session_rows
+from pipeline.session_inputs import SessionPlanner, check_book, session_before, session_rows
 from pipeline.stage import Catalog, Inputs, Outputs, Selection, TableRef, Task, Writer
 from pipeline.tables import DYNAMIC_VERSIONS, FEATURE_KEYS, Table
 
@@ -101,7 +102,10 @@ class FeatureStage:
         """
         chosen = chosen_set(settings)
         check_book(chosen.columns, settings)
+        selection = resolve(selection, catalog)
         planner = SessionPlanner(catalog, settings)
+        read = {name for column in chosen.columns.all for name in column.roots}
+        volumes = Volumes(catalog) if read.intersection(VOLUMES) else None
         needs_fits = bool(chosen.columns.components)
         tasks = []
         for symbol in planner.symbols(selection):
@@ -120,6 +124,9 @@ class FeatureStage:
                     "files": chosen.hashes,
                     **facts.params,
                 }
+                if volumes is not None:
+                    before = session_before(symbol.calendar, session)
+                    params |= volumes.before(symbol.dataset, symbol.symbol, before)
                 refused = planner.refused(symbol, session)
                 hints = {"files": chosen.files, "fits": needs_fits}
                 tasks.append(Task(partition, inputs, params, hints, facts.weight, refused=refused))

@@ -26,6 +26,7 @@ from features.registry import FEATURES, LABELS
 from features.sets import FeatureSet, feature_set, load_user_features
 from pipeline.calendar import Session
 from pipeline.config import FitSettings, Settings
+from pipeline.contracts import resolve
 from pipeline.errors import InputError
 from pipeline.reading import read_table
 from pipeline.session_inputs import (
@@ -90,6 +91,7 @@ def _wanted(
     planner: SessionPlanner, chosen: ChosenSet, settings: Settings, selection: Selection
 ) -> Iterator[_Wanted]:
     limits = [look_back(c, settings.features.fits)[0] for c in chosen.columns.components]
+    selection = resolve(selection, planner.catalog)
     for symbol in planner.symbols(selection):
         kept = [s for s in symbol.sessions if not planner.refused(symbol, s)]
         for number, session in enumerate(kept):

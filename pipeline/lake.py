@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from pipeline.catalog import LakeCatalog
+from pipeline.contracts import Series, legs, resolve, series_in
 from pipeline.errors import RequestError
 from pipeline.stage import Selection, Stored
 
@@ -39,6 +40,8 @@ WHICH_COMMAND = {
     "order_life": "mbo book --order-life",
     "statistics": "mbo features",
     "fits": "mbo features",
+    "volumes": "mbo features",
+    "rolls": "mbo features",
     "features": "mbo features",
     "labels": "mbo features",
     "runs": "mbo backtest",
@@ -126,7 +129,8 @@ class Lake:
         Parameters
         ----------
         symbols
-            Shell-style pattern; several in a list, or separated by commas.
+            Shell-style pattern; several in a list, or separated by commas.  In tables keyed by
+            session also continuous symbols (``ES.v.0``): the contract each session means.
         start, end
             UTC dates, or sessions for tables keyed by session; inclusive.
         keys
@@ -150,6 +154,13 @@ class Lake:
         if "set" not in keys and (chosen_set := _implied_set(table, stored)):
             keys = {**keys, "set": chosen_set}
         selection = Selection(dataset, symbols, as_date(start), as_date(end))
+        if asked := series_in(symbols):
+            if not any(item.partition.get("session") for item in stored):
+                raise RequestError(
+                    f"{table}: {asked[0]} means a contract a session, and this table has none; "
+                    "name contracts (the table `rolls` says which)"
+                )
+            selection = resolve(selection, self.catalog)
         chosen = [
             item
             for item in stored
@@ -174,7 +185,9 @@ class Lake:
     ) -> pl.LazyFrame:
         """A lazy frame of a table, its partition keys as columns; see :meth:`partitions`.
 
-        Prices are Int64 in 1e-9 units, times ``Datetime[ns, UTC]``, undefined is null.
+        Prices are Int64 in 1e-9 units, times ``Datetime[ns, UTC]``, undefined is null.  Where
+        ``symbols`` are continuous ones alone, two columns come along: ``series`` (``ES.v.0``)
+        and ``roll``, the ordinal of the roll segment.  No price is adjusted.
         """
         import polars as pl
 
@@ -183,7 +196,29 @@ class Lake:
         )
         runs = groupby(chosen, key=lambda item: item.inside is not None)
         frames = [self._scan(table, list(items), packed=packed) for packed, items in runs]
-        return frames[0] if len(frames) == 1 else pl.concat(frames)
+        whole = frames[0] if len(frames) == 1 else pl.concat(frames)
+        patterns = symbols if isinstance(symbols, str | None) else ",".join(symbols)
+        asked = series_in(patterns)
+        if asked and len(asked) == len((patterns or "").split(",")):
+            return whole.join(
+                self._legs(asked, dataset),
+                on=["dataset", "session", "symbol"],
+                how="left",
+                maintain_order="left",
+            )
+        return whole
+
+    def _legs(self, asked: Sequence[Series], dataset: str | None) -> pl.LazyFrame:
+        """Dataset, session and contract of continuous symbols, with ``series`` and ``roll``."""
+        import polars as pl
+
+        rows = [
+            (leg.dataset, date.fromisoformat(leg.session), leg.contract, leg.series, leg.roll)
+            for leg in legs(self.catalog, asked, dataset)
+        ]
+        kinds = {"dataset": pl.String, "session": pl.Date, "symbol": pl.String}
+        schema = {**kinds, "series": pl.String, "roll": pl.Int32}
+        return pl.LazyFrame(rows, schema=schema, orient="row")
 
     def _scan(self, table: str, chosen: Sequence[Stored], *, packed: bool) -> pl.LazyFrame:
         """Partitions of one layout; of packed days only the files of the symbols chosen, and of

@@ -40,6 +40,8 @@ from pipeline.stage import (
 )
 from pipeline.units import NS_PER_S
 
+_LONGEST_BREAK: Final = timedelta(days=8)
+
 INPUT_TABLES: Final = ("book", "flow", "trades")
 
 
@@ -170,10 +172,23 @@ def _local_offset(calendar: Calendar, session: Session) -> int:
 def _expiry(calendar: Calendar, session: Session, expiration: int | None) -> dict[str, int | None]:
     """The expiration, and how many sessions come after this one until it."""
     if expiration is None:
-        return {"expiration": None, "business_days_left": None}
+        return {"expiration": None, "business_days_left": None, "expiry_week": None}
     last = calendar.session_of(expiration)
     later = calendar.sessions(session.date + timedelta(days=1), last)
-    return {"expiration": expiration, "business_days_left": len(later)}
+    same_week = last.isocalendar()[:2] == session.date.isocalendar()[:2]
+    return {
+        "expiration": expiration,
+        "business_days_left": len(later),
+        "expiry_week": int(same_week),
+    }
+
+
+def session_before(calendar: Calendar, session: Session) -> date:
+    """The date of the session before, whether or not the lake has it."""
+    span = _LONGEST_BREAK
+    while not (found := calendar.sessions(session.date - span, session.date - timedelta(days=1))):
+        span *= 2
+    return found[-1].date
 
 
 def session_rows(task: Task, inputs: Inputs, fits: Mapping[str, Fitted] | None = None) -> LakeRows:
@@ -212,6 +227,9 @@ def session_rows(task: Task, inputs: Inputs, fits: Mapping[str, Fitted] | None =
         local_offset=params["local_offset"],
         expiration=params["expiration"],
         business_days_left=params["business_days_left"],
+        expiry_week=params["expiry_week"],
+        volume_before=params.get("volume_before"),
+        next_volume_before=params.get("next_volume_before"),
         multiplier=Fraction(multiplier) if (multiplier := params["multiplier"]) else None,
         depth=params["depth"],
         fits=fits or {},

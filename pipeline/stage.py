@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 from urllib.parse import quote, unquote
 
+from pipeline.contracts import series_in
 from pipeline.errors import RequestError
 
 if TYPE_CHECKING:
@@ -177,16 +178,34 @@ class Selection:
 
     dataset: str | None = None
     symbols: str | None = None
-    """Shell-style pattern; several separated by commas."""
+    """Shell-style pattern, or a continuous symbol (``ES.v.0``); several separated by commas."""
     start: date | None = None
     end: date | None = None
     """Inclusive."""
+    contracts: frozenset[tuple[str, str, str]] | None = None
+    """Dataset, session and contract of the continuous symbols, once they are resolved."""
 
     def admits_symbol(self, symbol: str) -> bool:
+        """True for symbols that may be meant; of a continuous one, every contract of its root."""
         if not self.symbols:
             return True
-        patterns = (p.strip() for p in self.symbols.split(","))
+        return self.names(symbol) or any(s.covers(symbol) for s in series_in(self.symbols))
+
+    def names(self, symbol: str) -> bool:
+        """True for symbols asked for themselves, not as a contract of a continuous one."""
+        patterns = (p.strip() for p in (self.symbols or "").split(","))
         return any(fnmatch.fnmatchcase(symbol, pattern) for pattern in patterns if pattern)
+
+    def _admits_symbol_of(self, partition: Partition) -> bool:
+        symbol, session = partition.get("symbol"), partition.get("session")
+        if symbol is None:
+            return True
+        if self.contracts is None or session is None:
+            return self.admits_symbol(symbol)
+        return (
+            self.names(symbol)
+            or (partition.get("dataset") or "", session, symbol) in self.contracts
+        )
 
     def admits_date(self, day: date | str) -> bool:
         text = str(day)
@@ -196,11 +215,11 @@ class Selection:
 
     def admits(self, partition: Partition) -> bool:
         """True where each key the partition has agrees; ``date`` and ``session`` both count."""
-        dataset, symbol = partition.get("dataset"), partition.get("symbol")
+        dataset = partition.get("dataset")
         day = partition.get("date") or partition.get("session")
         return (
             (self.dataset is None or dataset is None or dataset == self.dataset)
-            and (symbol is None or self.admits_symbol(symbol))
+            and self._admits_symbol_of(partition)
             and (day is None or self.admits_date(day))
         )
 

@@ -30,8 +30,9 @@ from pipeline.columns import (
     col,
 )
 from pipeline.errors import RequestError
+from pipeline.roll_columns import ROLL_COLUMNS, VOLUME_COLUMNS
 
-Key = Literal["date", "session", "dataset", "run", "source"]
+Key = Literal["date", "session", "dataset", "root", "run", "source"]
 
 MAX_DEPTH = 50
 DEFAULT_DEPTH = 10
@@ -372,6 +373,18 @@ ORDER_LIFE = Table(
     LIFE_COLUMNS,
 )
 
+VOLUMES = Table(
+    "volumes", "root", 1, "trading session and outright future of a root", VOLUME_COLUMNS
+)
+
+ROLLS = Table(
+    "rolls",
+    "root",
+    1,
+    "trading session of a continuous symbol (`ROOT.rule.rank`): the contract it means",
+    ROLL_COLUMNS,
+)
+
 FEATURE_KEYS: tuple[Column, ...] = (
     col("ts", TS, "ns", "the decision point", "delta"),
     col("event", pa.int64(), "", "last event known at the decision point", "delta"),
@@ -411,7 +424,7 @@ FITS = Table(
 
 STATIC_TABLES: tuple[Table, ...] = (
     MBO, SOURCES, INSTRUMENTS, FLOW, TRADES, CONSOLIDATED, QUALITY, ORDER_LIFE,
-    STATISTICS, FITS,
+    STATISTICS, FITS, VOLUMES, ROLLS,
 )  # fmt: skip
 
 

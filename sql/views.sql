@@ -26,3 +26,18 @@ SELECT
     CASE side WHEN 'B' THEN 1 WHEN 'A' THEN -1 END * (price - (bid_px + ask_px) / 2)
         AS half_spread_paid
 FROM trades;
+
+-- Features of continuous symbols: each session's rows of the contract it means, with the roll
+-- segment.  Prices are the contracts' own; `gap` stands in `rolls`, for adjusting what is drawn.
+CREATE VIEW continuous AS
+SELECT
+    r.root || '.' || r.rule || '.' || r.rank AS series,
+    r.root,
+    r.rule,
+    r.rank,
+    r.roll,
+    r.contract,
+    f.*
+FROM features AS f
+JOIN rolls AS r
+    ON f.dataset = r.dataset AND f.session = r.session AND f.symbol = r.contract;

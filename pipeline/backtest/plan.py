@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from fractions import Fraction
 from typing import Any
@@ -15,9 +15,18 @@ import pyarrow.parquet as pq
 from pipeline.backtest.accounts import Contract
 from pipeline.backtest.fees import choose_schedule
 from pipeline.backtest.request import Request
+from pipeline.backtest.rolling import AT_CLOSE, AT_OPEN, Roll, rolls_of
 from pipeline.book.stage import CARRY_DAYS
 from pipeline.book.venues import rule_of
-from pipeline.calendar import Session, calendar_for, hours_of, product_of, utc_dates
+from pipeline.calendar import (
+    Calendar,
+    Session,
+    calendar_for,
+    hours_of,
+    product_of,
+    utc_dates,
+)
+from pipeline.contracts import resolve
 from pipeline.errors import RequestError
 from pipeline.gates import Gates
 from pipeline.stage import Catalog, Partition, Ref, Selection, Stored, TableRef, Task, require
@@ -83,6 +92,7 @@ def plan_run(request: Request, catalog: Catalog, selection: Selection) -> list[T
         traded, or a fee or multiplier is not known.
     """
     chosen = request.feature_set()
+    selection = resolve(selection, catalog)
     features = [
         item
         for item in require(catalog, "features", "mbo features")
@@ -97,7 +107,7 @@ def plan_run(request: Request, catalog: Catalog, selection: Selection) -> list[T
     _check_columns(request, features[0])
     instruments = Instruments(catalog)
     request.skipped = {}
-    planner = _Planner(request, catalog, instruments)
+    planner = _Planner(request, catalog, instruments, rolls_of(catalog, selection))
     groups: dict[tuple[str, str], list[Stored]] = {}
     for item in features:
         groups.setdefault((item.partition["dataset"], item.partition["symbol"]), []).append(item)
@@ -106,6 +116,7 @@ def plan_run(request: Request, catalog: Catalog, selection: Selection) -> list[T
         reasons = {r for by_session in request.skipped.values() for r in by_session.values()}
         hint = "; --partial trades incomplete ones" if _INCOMPLETE in reasons else ""
         raise RequestError(f"no session to trade: {'; '.join(sorted(reasons))}{hint}")
+    request.rolls = [str(roll) for roll in planner.done]
     request.run_id = _run_id(request, catalog, drafts)
     return [draft.task(request.run_id) for draft in drafts]
 
@@ -157,8 +168,31 @@ class _Draft:
         return Task(partition, self.inputs, self.params, self.hints, self.weight)
 
 
+@dataclass(frozen=True)
+class _Planned:
+    """A session of a task."""
+
+    session: Session
+    hours: Mapping[str, Any]
+    """Its hours as the features were made with."""
+    features: Stored | None
+    """None where it is there to close what a roll left, and decides nothing."""
+    complete: bool
+    exit: str = ""
+    """Where a roll ends the position: ``close``, ``open``, or nowhere."""
+
+
 class _Planner:
-    def __init__(self, request: Request, catalog: Catalog, instruments: Instruments) -> None:
+    def __init__(
+        self,
+        request: Request,
+        catalog: Catalog,
+        instruments: Instruments,
+        rolls: Sequence[Roll] = (),
+    ) -> None:
+        self.rolls = rolls
+        self.done: list[Roll] = []
+        """Rolls at which a contract traded in the run is left."""
         self.request = request
         self.catalog = catalog
         self.instruments = instruments
@@ -171,9 +205,7 @@ class _Planner:
     def draft(self, dataset: str, symbol: str, features: Sequence[Stored]) -> _Draft | None:
         """The task of one symbol, None where no session of it can be traded."""
         calendar = calendar_for(dataset, symbol, self.request.settings)
-        sessions: list[Session] = []
-        hours: list[Mapping[str, Any]] = []
-        used: list[Stored] = []
+        planned: list[_Planned] = []
         days: dict[date, Stored] = {
             date.fromisoformat(i.partition["date"]): i for i in self._mbo.get((dataset, symbol), ())
         }
@@ -184,13 +216,39 @@ class _Planner:
                 skipped = self.request.skipped.setdefault(symbol, {})
                 skipped[item.partition["session"]] = reason
                 continue
-            sessions.append(session)
             # The hours the features were made with: the vendor's status records may differ.
-            hours.append(item.notes.get("hours") or hours_of(session, session))
-            used.append(item)
-        if not sessions:
+            hours = item.notes.get("hours") or hours_of(session, session)
+            complete = bool(item.notes.get("complete", True))
+            planned.append(_Planned(session, hours, item, complete))
+        if not planned:
             return None
-        return self._draft(dataset, symbol, sessions, hours, used, days)
+        for roll in self.rolls:
+            if (roll.dataset, roll.contract) == (dataset, symbol):
+                planned = self._leave(roll, planned, calendar, days)
+        return self._draft(dataset, symbol, planned, days)
+
+    def _leave(
+        self,
+        roll: Roll,
+        planned: Sequence[_Planned],
+        calendar: Calendar,
+        days: Mapping[date, Stored],
+    ) -> list[_Planned]:
+        """The sessions, with a way out of the position at a roll."""
+        held = [item.session.date for item in planned if item.session.date in roll.sessions]
+        if not held or any(item.session.date == roll.following for item in planned):
+            return list(planned)  # not traded before, or another series holds it on
+        self.done.append(roll)
+        after = calendar.session(roll.following)
+        wanted = utc_dates(after) if after else []
+        if roll.why == "volume" and after and any(day in days for day in wanted):
+            complete = all(day in days for day in wanted)
+            way_out = _Planned(after, hours_of(after, after), None, complete, AT_OPEN)
+            return sorted([*planned, way_out], key=lambda item: item.session.date)
+        last = max(held)
+        return [
+            replace(item, exit=AT_CLOSE) if item.session.date == last else item for item in planned
+        ]
 
     def _reason_to_skip(
         self, item: Stored, session: Session | None, days: Mapping[date, Stored]
@@ -210,12 +268,12 @@ class _Planner:
         self,
         dataset: str,
         symbol: str,
-        sessions: Sequence[Session],
-        hours: Sequence[Mapping[str, Any]],
-        features: Sequence[Stored],
+        planned: Sequence[_Planned],
         days: Mapping[date, Stored],
     ) -> _Draft:
         request = self.request
+        sessions = [item.session for item in planned]
+        features = [item.features for item in planned if item.features is not None]
         instrument = self.instruments.get(dataset, symbol, sessions[0].date)
         contract = instrument.contract
         schedule = choose_schedule(
@@ -245,8 +303,9 @@ class _Planner:
             "entry_latency": request.entry_latency,
             "response_latency": request.response_latency,
             "grid": bool(features[0].notes.get("clock", "event").startswith("grid")),
-            "sessions": list(hours),
-            "complete": [bool(item.notes.get("complete", True)) for item in features],
+            "sessions": [item.hours for item in planned],
+            "complete": [item.complete for item in planned],
+            "exits": [item.exit for item in planned],
             "days": chain,
             "rule": rule_of(dataset).bits,
             "assume_valid_after": after,

@@ -6,7 +6,7 @@ session, and hands out the rows that are final, so that memory does not grow wit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
@@ -75,8 +75,15 @@ class SessionTimes(Protocol):
     def segments(self) -> Sequence[tuple[int, int]]: ...
 
 
-def timetable(sessions: Sequence[SessionTimes], flatten_before: int | None) -> I64:
+def timetable(
+    sessions: Sequence[SessionTimes],
+    flatten_before: int | None,
+    exits: Mapping[int, int | None] | None = None,
+) -> I64:
     """The timetable of sessions, in order; ``flatten_before`` the announced close in ns, or None.
+
+    ``exits``: by number of a session, how long before the close it flattens because its contract
+    is left, whatever ``flatten_before`` says; None means as it opens.
 
     A segment is half open: an event at its opening time belongs to it, one at its closing time
     does not.  Entries happen after everything of their nanosecond, hence the minus one.
@@ -87,9 +94,12 @@ def timetable(sessions: Sequence[SessionTimes], flatten_before: int | None) -> I
         own = []
         for opens, closes in session.segments:
             own += [(opens - 1, st.AT_OPEN, number), (closes - 1, st.AT_CLOSE, number)]
-        if flatten_before is not None:
+        before = (exits or {}).get(number, flatten_before)
+        if before is None and number in (exits or {}):
+            own.append((session.segments[0][0], st.AT_FLATTEN, number))
+        elif before is not None:
             # Before the announced close: that trading would end earlier was not known.
-            flatten = session.announced_close_ns - flatten_before
+            flatten = session.announced_close_ns - before
             if flatten < session.close_ns:
                 own.append((flatten, st.AT_FLATTEN, number))
         rows += sorted(own)

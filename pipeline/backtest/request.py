@@ -37,6 +37,8 @@ class Request:
     run_id: str = ""
     skipped: dict[str, dict[str, str]] = field(default_factory=dict)
     """By symbol and session: why it is not traded."""
+    rolls: list[str] = field(default_factory=list)
+    """Rolls of continuous symbols at which a contract is left."""
 
     def stages(self) -> list[Stage]:
         """The stages of this run."""
@@ -72,6 +74,7 @@ class Request:
             "fees": fees,
             "set": self.feature_set(),
             "partial": str(self.settings.backtest.partial).lower(),
+            **({"rolls": "; ".join(self.rolls)} if self.rolls else {}),
         }
 
 

@@ -16,12 +16,14 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
+from pipeline.backtest import state as st
 from pipeline.backtest.accounts import Account, Contract, Fee
 from pipeline.backtest.decisions import decisions_of, read_features
 from pipeline.backtest.fees import FeeRule, FeeSchedule
 from pipeline.backtest.plan import FIFO, plan_run
 from pipeline.backtest.replay import Replay, SimOptions, empty_records, timetable
 from pipeline.backtest.request import Request
+from pipeline.backtest.rolling import AT_CLOSE, AT_OPEN
 from pipeline.backtest.summarise import SUMMARISE
 from pipeline.backtest.tables import EQUITY, FILLS, ORDERS
 from pipeline.book import tape
@@ -118,7 +120,9 @@ class _Run:
         self.key = {name: task.partition[name] for name in ("dataset", "symbol")}
         self.sessions = [SessionSpec.parse(item) for item in params["sessions"]]
         self.strategy = strategy_of(params["strategy"], task.hints["strategy"])
-        self.features = inputs.all("features")
+        decided = iter(inputs.all("features"))
+        # A session that only closes what a roll left has no features.
+        self.features = [None if way == AT_OPEN else next(decided) for way in params["exits"]]
         self.writers: list[Writer] = [outputs.writer(t) for t in (ORDERS, FILLS, EQUITY)]
         for writer in self.writers:
             writer.note(
@@ -131,7 +135,7 @@ class _Run:
         symbol = self.key["symbol"]
         contract = Contract(symbol, product, Fraction(multiplier), tick, currency)
         dates = [session.date for session in self.sessions]
-        schedule = _timetable(self.sessions, self.strategy)
+        schedule = _timetable(self.sessions, self.strategy, params["exits"])
         self.replays = [
             Replay(self._options(reading), schedule, params["rule"], self._decisions)
             for reading in params["readings"]
@@ -154,7 +158,10 @@ class _Run:
     def _decisions(self, session: int) -> I64:
         """Decisions of a session; the readings ask for the same one after another."""
         if self._loaded is None or self._loaded[0] != session:
-            frame = read_features(self.features[session].files, self.strategy)
+            stored = self.features[session]
+            if stored is None:
+                return np.zeros((0, 5), np.int64)
+            frame = read_features(stored.files, self.strategy)
             rows = decisions_of(self.strategy, frame, check=session == 0)
             self._loaded = (session, rows)
         return self._loaded[1]
@@ -180,6 +187,12 @@ class _Run:
         for replay, account in zip(self.replays, self.accounts, strict=True):
             replay.finish(until)
             self._write(account.take(replay.take(last=True)))
+            held = int(replay.sim.meta[st.POSITION])
+            if held and self.params["exits"][-1]:
+                self.outputs.warn(
+                    f"{self.key['symbol']}, {account.reading}: a position of {held} could not be "
+                    "closed at the roll; its equity ends at the last mark"
+                )
 
     def _start_day(self, replay: Replay, day: str, start: str) -> None:
         replay.start_day(int(day.replace("-", "")))
@@ -226,8 +239,12 @@ def resume_replay(replay: Replay, carried: Stored, rule: int) -> None:
             )
 
 
-def _timetable(sessions: Sequence[SessionSpec], strategy: SignalStrategy) -> I64:
-    return timetable(sessions, strategy.flatten_before if strategy.flatten else None)
+def _timetable(
+    sessions: Sequence[SessionSpec], strategy: SignalStrategy, exits: Sequence[str]
+) -> I64:
+    ways = {AT_OPEN: None, AT_CLOSE: strategy.flatten_before}
+    leaving = {number: ways[way] for number, way in enumerate(exits) if way}
+    return timetable(sessions, strategy.flatten_before if strategy.flatten else None, leaving)
 
 
 def strategy_of(identity: Mapping[str, Any], asked: str) -> SignalStrategy:

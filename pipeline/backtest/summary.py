@@ -115,6 +115,7 @@ def render(
         f"fees        schedule {settings['fees']}",
         f"queue       {_queue(first)}",
     ]
+    lines += [f"roll        {roll}" for roll in settings.get("rolls", "").split("; ") if roll]
     lines += _skipped(first)
     lines.append("")
     for currency in sorted({row["currency"] for row in rows}):

@@ -267,7 +267,7 @@ def _feature_stages(settings: Settings) -> list[str]:
 
     fitted = bool(chosen_set(settings).columns.components)
     between = ["statistics", "fits"] if fitted else []
-    return ["ingest", "instruments", "book", *between, "features"]
+    return ["ingest", "instruments", "book", "rolls", *between, "features"]
 
 
 def features(

@@ -23,6 +23,8 @@ class Product:
     multiplier: Fraction
     currency: str
     match: str | None
+    roll: int = 0
+    """Sessions before the last one at which the market has usually moved on."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,11 @@ def products() -> Mapping[tuple[str, str], Product]:
     tree = tomllib.loads(PRODUCTS_FILE.read_text(encoding="utf-8"))
     return {
         (dataset, root): Product(
-            Fraction(row["tick"]), Fraction(row["multiplier"]), row["currency"], row.get("match")
+            Fraction(row["tick"]),
+            Fraction(row["multiplier"]),
+            row["currency"],
+            row.get("match"),
+            row.get("roll", 0),
         )
         for dataset, rows in tree.items()
         for root, row in rows.items()

@@ -88,6 +88,9 @@ def make_world(
         local_offset=-6 * 3600 * NS_PER_S,
         expiration=MIDNIGHT + 16 * NS_PER_DAY,
         business_days_left=12,
+        expiry_week=0,
+        volume_before=1_200_000,
+        next_volume_before=400_000,
         multiplier=Fraction(50),
         depth=DEPTH,
     )

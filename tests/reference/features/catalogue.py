@@ -164,6 +164,11 @@ SLOW_FEATURES: dict[str, Callable[..., Value]] = {
     "large_trade": large_trade,
     "large_share": large_share,
     **SLOW_VOLS,
+    "is_expiry_week": lambda s, i, t: s.context.expiry_week,
+    "roll_activity": lambda s, i, t: divide(
+        s.context.next_volume_before, s.context.next_volume_before + s.context.volume_before
+    ),
+    "roll_flag": lambda s, i, t: int(s.context.next_volume_before > s.context.volume_before),
 }
 
 SLOW_LABELS: dict[str, Callable[..., tuple[Value, int | None]]] = {
