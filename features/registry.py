@@ -81,6 +81,9 @@ BUILT_IN = (
     "context",
     "clock",
     "large_trades",
+    "micro",
+    "integrated",
+    "diurnal",
 )
 """Modules of features, in the order their columns are listed."""
 

@@ -10,10 +10,14 @@ from features.components import Fitted, components_of, fit
 from features.events import Tables
 from features.gather import gather
 from features.registry import FEATURES
-from tests.features.worlds import FAST, SLOW, make_world, mirrored, scaled, shifted
+from pipeline.units import NS_PER_S
+from tests.features.worlds import make_world, mirrored, scaled, shifted
 
 SEEDS = (101, 102, 103, 104, 105, 106)
 """Markets of six earlier days, at the same times of the day as all the others."""
+
+GAPS = (0, 3 * NS_PER_S, 8 * NS_PER_S, 16 * NS_PER_S, 30 * NS_PER_S)
+"""Long enough for half-lives of a minute, short enough for slow references."""
 
 SCALE, SHIFT = 8, 1000
 
@@ -28,7 +32,7 @@ CHANGES: dict[str, Callable[[Tables], Tables]] = {
 @cache
 def past_worlds(change: str = "none") -> tuple[Tables, ...]:
     """The earlier days, oldest first, as a change of the whole market shows them."""
-    worlds = (make_world(seed, 150, SLOW if seed % 2 else FAST) for seed in SEEDS)
+    worlds = (make_world(seed, 120, GAPS, invalid=0.0) for seed in SEEDS)
     return tuple(CHANGES[change](world) for world in worlds)
 
 

@@ -43,7 +43,7 @@ from tests.reference.features.levels import (
     weighted,
     wmid,
 )
-from tests.reference.features.past import large_share, large_size, large_trade
+from tests.reference.features.past import FITTED
 from tests.reference.features.prices import (
     ema,
     ema_gap,
@@ -74,6 +74,7 @@ from tests.reference.features.windows import divide, imbalance, rate, seconds_si
 
 SLOW_FEATURES: dict[str, Callable[..., Value]] = {
     **SHAPE,
+    **FITTED,
     "mid": mid,
     "spread": spread,
     "spread_bps": spread_bps,
@@ -160,9 +161,6 @@ SLOW_FEATURES: dict[str, Callable[..., Value]] = {
     ),
     "days_to_expiry": lambda s, i, t: (s.context.expiration - t) / DAY,
     "business_days_to_expiry": lambda s, i, t: s.context.business_days_left,
-    "large_trade_size": lambda s, i, t, share: large_size(s, share),
-    "large_trade": large_trade,
-    "large_share": large_share,
     **SLOW_VOLS,
     "is_expiry_week": lambda s, i, t: s.context.expiry_week,
     "roll_activity": lambda s, i, t: divide(

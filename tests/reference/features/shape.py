@@ -336,7 +336,9 @@ def ofi_cause_part(s: Session, i: int, t: int, side: str, cause: str, window: st
     )
 
 
-def ofi_scaled(s: Session, i: int, t: int, level: int, window: str) -> Value:
+def common_depth(s: Session, i: int, t: int, window: str) -> Value:
+    """Mean size of a level over a window's events."""
+
     def level_size(j: int) -> Value:
         if not s.rows[j]["ok_flow"]:
             return None
@@ -347,7 +349,11 @@ def ofi_scaled(s: Session, i: int, t: int, level: int, window: str) -> Value:
 
     q = total(s, i, t, depth, window)
     n = total(s, i, t, lambda j: None if not s.rows[j]["ok_flow"] else 1, window)
-    average = divide(q, n)
+    return divide(q, n)
+
+
+def ofi_scaled(s: Session, i: int, t: int, level: int, window: str) -> Value:
+    average = common_depth(s, i, t, window)
     flow = total(s, i, t, lambda j: contribution(s, j, level), window)
     return None if average is None else divide(flow, max(average, 1))
 
