@@ -9,6 +9,7 @@ sizes are scaled or prices shifted follows from what its base does.
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -55,7 +56,7 @@ class Normaliser:
     @property
     def doc(self) -> str:
         """Formula and meaning."""
-        return (self.apply.__doc__ or "").strip()
+        return inspect.cleandoc(self.apply.__doc__ or "")
 
     def matches(self, form: str) -> str | None:
         """The argument in ``form``, if it is one of this normaliser's."""
@@ -73,8 +74,7 @@ def number(text: str) -> float:
 def _value(column: Column) -> pl.Expr:
     """The formula's value, before it is rounded to the column's type."""
     family = column.family
-    value = family.function(**column.arguments)
-    return value.cast(pl.Float64 if family.dtype.is_float() else family.dtype)
+    return column.formula.cast(pl.Float64 if family.dtype.is_float() else family.dtype)
 
 
 def _derived(column: Column, expr: pl.Expr, unit: str, **changes: object) -> Family:

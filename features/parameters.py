@@ -30,6 +30,14 @@ class Windows:
         forms += [f"h{DURATION_PATTERN}"] if self.half_life else []
         return "|".join(forms)
 
+    @property
+    def others(self) -> str:
+        """What works besides the grid, in words."""
+        forms = [f"n{self.rows[0]}: rows"] if self.rows else []
+        forms += [f"{self.time[0]}: time"] if self.time else []
+        forms += [f"h{self.half_life[0]}: half-life"] if self.half_life else []
+        return "any of these forms; " + ", ".join(forms)
+
     def parse(self, text: str) -> str:
         return text
 
@@ -46,6 +54,11 @@ class Numbers:
     def pattern(self) -> str:
         return "[0-9]{1,9}"
 
+    @property
+    def others(self) -> str:
+        """What works besides the grid, in words."""
+        return f"any from {self.low} to {self.high}"
+
     def parse(self, text: str) -> int | None:
         value = int(text)
         return value if self.low <= value <= self.high and str(value) == text else None
@@ -60,6 +73,11 @@ class Choice:
     @property
     def pattern(self) -> str:
         return "|".join(re.escape(v) for v in self.values)
+
+    @property
+    def others(self) -> str:
+        """What works besides the grid: nothing."""
+        return ""
 
     def parse(self, text: str) -> str:
         return text

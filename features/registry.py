@@ -17,6 +17,7 @@ form works: ``ofi_7s`` is a column like ``ofi_10s``.  Labels are declared the sa
 from __future__ import annotations
 
 import fnmatch
+import inspect
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -41,7 +42,7 @@ from features.windows import (
     root_columns,
     window,
 )
-from pipeline.errors import RequestError
+from pipeline.errors import MboError, RequestError
 from pipeline.units import format_duration
 
 __all__ = [
@@ -136,7 +137,7 @@ class Family:
     @property
     def doc(self) -> str:
         """Formula and meaning: the function's docstring."""
-        return self.formula or (self.function.__doc__ or "").strip()
+        return self.formula or inspect.cleandoc(self.function.__doc__ or "")
 
     @cached_property
     def regex(self) -> re.Pattern[str]:
@@ -181,8 +182,31 @@ class Column:
 
     @cached_property
     def expr(self) -> pl.Expr:
-        """The expression, to be evaluated at decision points."""
-        return self.family.function(**self.arguments).cast(self.family.dtype).alias(self.name)
+        """The expression, to be evaluated at decision points.
+
+        Raises
+        ------
+        RequestError
+            If the feature's function fails.
+        """
+        return self.formula.cast(self.family.dtype).alias(self.name)
+
+    @cached_property
+    def formula(self) -> pl.Expr:
+        """What the feature's function returns, before it is rounded to the column's type."""
+        family = self.family
+        at = f"{family.origin}: " if family.origin else ""
+        try:
+            expr: object = family.function(**self.arguments)
+        except MboError:
+            raise
+        except Exception as error:
+            what = f"{type(error).__name__}: {error}"
+            raise RequestError(f"{at}{family.kind} {self.name!r}: {what}") from error
+        if not isinstance(expr, pl.Expr):
+            what = f"returns {type(expr).__name__}, not a polars expression"
+            raise RequestError(f"{at}{family.kind} {self.name!r} {what}")
+        return expr
 
     @property
     def components(self) -> list[Component]:

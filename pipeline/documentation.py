@@ -6,10 +6,15 @@ A test compares the pages in ``docs/`` with what this module makes, so that they
 from __future__ import annotations
 
 from collections.abc import Iterable
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from pipeline.columns import Column
 from pipeline.roots import ROOT
 from pipeline.tables import FEATURE_KEYS, STATIC_TABLES, Table, book_table
+
+if TYPE_CHECKING:
+    from features.registry import Family
 
 _KEYS = {
     "date": "`dataset`, `date` (UTC date of the index time), `symbol`",
@@ -111,7 +116,78 @@ def tables_page() -> str:
     return "\n".join(parts)
 
 
-PAGES = {"docs/tables.md": tables_page}
+_FEATURES = """# Features and labels
+
+Made from the declarations in the code by `python -m pipeline.documentation`; do not edit.
+
+What a feature set of `research.toml` may name: a column (`ofi_10s`), a whole family (`ofi`), a
+module (`order_flow`), an id of the catalogue (`F02`), a tier (`tier1`), a tag, or a pattern
+(`ofi_*`). `mbo list features` narrows this list down, `mbo describe NAME` says all there is to
+say of one, `mbo check NAME` proves on your own data that it knows no future. How to write your
+own: [writing-features.md](writing-features.md).
+
+- Columns run over the values shown; other windows, numbers and half-lives of the same form work,
+  too: `ofi_7s`, `ofi_n33`, `ofi_h2s`.
+- Windows: `10s` holds the events of the last ten seconds, `n50` the last 50 events with a value,
+  `h10s` all of the segment with weights that halve every 10 s. None crosses the open, a halt or a
+  gap in the data; all are null until they are full (half-lives: after five).
+- Undefined is null, never 0. Prices are in ticks unless the unit says otherwise.
+- Cost: `row` reads the row alone, `window` takes differences of running sums, `state` keeps more,
+  `grid` samples on a fixed grid. `mbo bench features` has the figures.
+"""
+
+
+def _code(text: str) -> str:
+    return "`" + text.replace("|", "\\|") + "`"
+
+
+def _family_rows(families: Iterable[Family]) -> list[str]:
+    from pipeline.inventory import bounds, cost_class
+
+    lines = ["| name | values | id | tier | unit | range | cost | meaning | source |"]
+    lines.append("|---|---|---|---|---|---|---|---|---|")
+    for f in families:
+        values = "; ".join(", ".join(map(str, p.values)) for p in f.params.values())
+        meaning = " ".join(f.doc.split()).replace("|", "\\|")
+        cells = [_code(f.template), values, f.catalogue, f.tier, f.unit, bounds(f)]
+        lines.append("| " + " | ".join(map(str, [*cells, cost_class(f), meaning, f.source])) + " |")
+    return lines
+
+
+def features_page() -> str:
+    """``docs/features.md``."""
+    from features.normalise import NORMALISERS
+    from features.registry import FEATURES, LABELS, load_built_in
+
+    load_built_in()
+    parts = [_FEATURES]
+    shipped = [family for family in FEATURES.families() if not family.origin]
+    for module in dict.fromkeys(family.family for family in shipped):
+        doc = (import_module(f"features.{module}").__doc__ or "").strip()
+        parts += [f"## {module}\n", doc.replace("|", "\\|") + "\n"]
+        parts.append("\n".join(_family_rows(f for f in shipped if f.family == module)) + "\n")
+    parts.append("## Normalisers\n")
+    parts.append(
+        "Any feature's column takes one, or two one after the other, behind two underscores: "
+        "`ofi_10s__z_60s`, `ofi_10s__z_60s__tanh_2`; so do families and patterns. "
+        "What is normalised are the values at every event, whatever the clock.\n"
+    )
+    lines = ["| written | id | meaning |", "|---|---|---|"]
+    for one in NORMALISERS:
+        written = ", ".join(f"`__{form}`" for form in one.examples)
+        meaning = " ".join(one.doc.split()).replace("|", "\\|")
+        lines.append(f"| {written} | {one.catalogue} | {meaning} |")
+    parts.append("\n".join(lines) + "\n")
+    parts.append("## Labels\n")
+    parts.append(
+        "Labels look forward. They are a table of their own, begin with `y_`, and never become "
+        "features; `t_end` says when the last of a row's labels is known.\n"
+    )
+    parts.append("\n".join(_family_rows(f for f in LABELS.families() if not f.origin)) + "\n")
+    return "\n".join(parts)
+
+
+PAGES = {"docs/tables.md": tables_page, "docs/features.md": features_page}
 
 
 def main() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.config import Settings
 from pipeline.errors import RequestError
+from pipeline.instants import format_count
 
 if TYPE_CHECKING:
     from features.registry import Family, Registry
@@ -49,11 +50,25 @@ def _registry(kind: str, settings: Settings) -> Registry:
     return FEATURES if kind == "features" else LABELS
 
 
-def listing(kind: str, settings: Settings, root: Path) -> Listing:
-    """Header and rows of `mbo list KIND`."""
+def listing(
+    kind: str, settings: Settings, root: Path, words: Sequence[str] = (), cost: str = ""
+) -> Listing:
+    """Header and rows of `mbo list KIND`; of features and labels those the words mean.
+
+    Raises
+    ------
+    RequestError
+        For a word that means nothing, an unknown cost class, or either with another kind.
+    """
+    if kind not in ("features", "labels") and (words or cost):
+        raise RequestError(
+            f"{kind} are listed whole; only features and labels can be narrowed down"
+        )
+    if cost and cost not in COSTS:
+        raise RequestError.unknown("cost class", cost, COSTS)
     makers: dict[str, Callable[[], Listing]] = {
-        "features": lambda: _families(_registry("features", settings)),
-        "labels": lambda: _families(_registry("labels", settings)),
+        "features": lambda: _families(_registry("features", settings), words, cost),
+        "labels": lambda: _families(_registry("labels", settings), words, cost),
         "strategies": _strategies,
         "tables": _tables,
         "runs": lambda: _runs(root),
@@ -62,12 +77,38 @@ def listing(kind: str, settings: Settings, root: Path) -> Listing:
     return makers[kind]()
 
 
-def _families(registry: Registry) -> Listing:
-    rows: list[list[Any]] = [
-        [f.template, len(f.grid()), f.family, f.catalogue, f.tier, f.unit, _first_line(f.doc)]
-        for f in registry.families()
-    ]
-    return ["name", "columns", "family", "catalogue", "tier", "unit", "meaning"], rows
+COSTS: Final = ("row", "window", "state", "grid")
+"""Cost classes of features: of the row alone, sums over windows, running states, grid samples."""
+
+
+def cost_class(family: Family) -> str:
+    """How much work a value is, by what stands behind it; `mbo bench features` has the figures."""
+    from features.windows import reachable
+
+    states = {node.state for node in reachable([family.grid()[0].expr])}
+    if "grid" in states:
+        return "grid"
+    if states - {"prefix", "value", "opening", "fitted"}:
+        return "state"
+    return "window" if states else "row"
+
+
+def _families(registry: Registry, words: Sequence[str] = (), cost: str = "") -> Listing:
+    """Families, those that one of the words means: a family, tag, tier, id, name or pattern."""
+    families = registry.families()
+    if words:
+        chosen = {id(column.family) for column in registry.resolve(words)}
+        families = [family for family in families if id(family) in chosen]
+    rows: list[list[Any]] = []
+    for f in families:
+        known = cost_class(f)
+        if cost in ("", known):
+            rows.append(
+                [f.template, len(f.grid()), f.family, f.catalogue, f.tier, known, f.unit,
+                 _first_line(f.doc)]
+            )  # fmt: skip
+    header = ["name", "columns", "family", "id", "tier", "cost", "unit", "meaning"]
+    return header, rows
 
 
 def _strategies() -> Listing:
@@ -130,6 +171,8 @@ def describe(name: str, settings: Settings, root: Path) -> Description:
         for family in registry.families():
             if name in (family.name, family.template) or family.match(name):
                 return _describe_family(family, name)
+        if column := registry.find(name):
+            return _describe_family(column.family, name)
     tables = {table.name: table for table in all_tables()}
     if name in tables:
         return _describe_table(tables[name])
@@ -156,27 +199,66 @@ def describe(name: str, settings: Settings, root: Path) -> Description:
 
 
 def _describe_family(family: Family, name: str) -> Description:
-    grid = family.grid()
-    column = family.match(name) or grid[0]
-    names = [c.name for c in grid]
-    bounds = "" if family.low is None and family.high is None else f"{family.low} to {family.high}"
-    return Description(
-        f"{family.kind} {column.name if family.match(name) else family.template}",
-        family.doc,
-        {
-            "catalogue": family.catalogue,
-            "family": family.family,
-            "tier": family.tier,
-            "unit": family.unit,
-            "type": str(family.dtype),
-            "range": bounds,
-            "source": family.source,
-            "warm-up": column.warm_up,
-            "needs": f"book depth {column.depth}" + "".join(f", {t}" for t in column.tables),
-            "columns": names if len(names) > 1 else None,
-            "example": f'{family.kind}s = ["{column.name}"] in [features.sets.mine]',
-        },
-    )
+    found = family.match(name)
+    column = found or family.grid()[0]
+    names = [c.name for c in family.grid()]
+    fitted = ", ".join(one.name for one in column.components)
+    kind = f"{family.kind}s"
+    example = [
+        "[features.sets.mine]",
+        *([] if family.kind == "feature" else ['features = ["mid"]']),
+        f'{kind} = ["{column.name}"]',
+    ]
+    facts = {
+        "catalogue": family.catalogue,
+        "family": family.family,
+        "file": family.origin,
+        "tier": family.tier,
+        "unit": family.unit,
+        "type": str(family.dtype),
+        "range": bounds(family),
+        "sides swapped": MIRRORS[family.mirror],
+        "source": family.source,
+        "warm-up": column.warm_up,
+        "needs": ", ".join([f"book of {format_count(column.depth, 'level')}", *column.tables]),
+        "fitted": f"on past sessions: {fitted}" if fitted else "",
+        "cost": cost_class(family),
+        "parameters": _parameters(family) or None,
+        "columns": names if len(names) > 1 and not found else None,
+    }
+    if family.kind == "feature" and family.normalised is None:
+        facts["normalised"] = f"{column.name}__z_60s, ... (docs/features.md#normalisers)"
+    facts["example, in research.toml"] = example
+    title = f"{family.kind} {column.name if found else family.template}"
+    return Description(title, family.doc, facts)
+
+
+MIRRORS: Final = {
+    "odd": "changes sign",
+    "even": "stays",
+    "swap": "becomes the other side's",
+    "swap_odd": "becomes the other side's, with the sign changed",
+    "complement": "becomes 1 less it",
+    "other": "",
+}
+
+
+def bounds(family: Family) -> str:
+    """The declared range in words; empty without one."""
+    if family.low is None and family.high is None:
+        return ""
+    if family.high is None:
+        return f"from {family.low:g}"
+    return f"up to {family.high:g}" if family.low is None else f"{family.low:g} to {family.high:g}"
+
+
+def _parameters(family: Family) -> list[str]:
+    lines = []
+    for name, parameter in family.params.items():
+        values = ", ".join(str(value) for value in parameter.values)
+        more = parameter.others
+        lines.append(f"{name}: {values}" + (f" ({more})" if more else ""))
+    return lines
 
 
 def _describe_table(table: Table) -> Description:

@@ -16,9 +16,11 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from features.columns import EVENT_COLUMNS, SCALARS, TOUCH, TRADE_COLUMNS
 from features.components import Fitted
 from features.engine import check_depth
-from features.events import Context
+from features.events import Context, split_columns
+from features.registry import Column
 from features.sets import FeatureSet
 from pipeline.calendar import Calendar, Session, calendar_for, hours_of, utc_dates
 from pipeline.calendar_status import session_with_status
@@ -38,6 +40,7 @@ from pipeline.stage import (
     Task,
     require,
 )
+from pipeline.tables import FLOW
 from pipeline.units import NS_PER_S
 
 _LONGEST_BREAK: Final = timedelta(days=8)
@@ -252,3 +255,22 @@ def check_book(chosen: FeatureSet, settings: Settings) -> None:
         )
     depth = 1 if book.materialise == "touch" else book.depth
     check_depth(chosen.all, depth, chosen.name)
+    for column in chosen.all:
+        check_reads(column)
+
+
+def check_reads(column: Column) -> None:
+    """Make sure the columns of events that a feature or label reads exist.
+
+    Raises
+    ------
+    RequestError
+        Naming one that does not, and the nearest ones that do.
+    """
+    known = set(FLOW.schema().names)
+    unknown = sorted(set(split_columns(column.roots)[1]) - known)
+    if unknown:
+        kind = f"column read by {column.family.kind} {column.name!r}"
+        where = column.family.origin
+        every = known | {*TOUCH, *TRADE_COLUMNS, *SCALARS, *EVENT_COLUMNS}
+        raise RequestError.unknown(kind, unknown[0], every, where=where)

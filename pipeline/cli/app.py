@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from pipeline.cli import bench, book_at, look, query, stages
+from pipeline.cli.check import check
 from pipeline.cli.common import command
 from pipeline.cli.verify import verify
 
@@ -30,6 +31,7 @@ for name, function in (
     ("features", stages.features),
     ("backtest", stages.backtest),
     ("verify", verify),
+    ("check", check),
     ("book-at", book_at.book_at),
     ("sql", query.sql),
     ("status", look.status),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -175,21 +177,37 @@ def list_(
     kind: Annotated[
         str, typer.Argument(help="features, labels, strategies, tables, runs, queries.")
     ],
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(help="Features: of these families, tags, tiers, ids or patterns only."),
+    ] = None,
+    cost: Annotated[
+        str | None, typer.Option("--cost", help="Features: row, window, state or grid only.")
+    ] = None,
 ) -> int:
     """List features, labels, strategies, tables, runs or named queries.
 
-    Example: mbo list features
+    Example: mbo list features tier1 --cost row
     """
     if kind not in KINDS:
         raise RequestError.unknown("kind", kind, KINDS, where="mbo list")
     from pipeline import inventory
 
-    header, rows = inventory.listing(kind, call.settings, call.root)
+    header, rows = inventory.listing(kind, call.settings, call.root, words or (), cost or "")
     if call.json:
         call.print_json([dict(zip(header, row, strict=True)) for row in rows])
     else:
-        print(text_table(header, rows))
+        print(fitting(text_table(header, rows)))
     return OK
+
+
+def fitting(text: str) -> str:
+    """Lines no longer than the terminal is wide; as they are where there is none."""
+    if not sys.stdout.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    lines = text.splitlines()
+    return "\n".join(s if len(s) <= width else s[: width - 1] + "\u2026" for s in lines)
 
 
 def describe(
@@ -198,7 +216,7 @@ def describe(
 ) -> int:
     """Describe a feature, label, strategy, table, run or named query.
 
-    Example: mbo describe queue_imbalance
+    Example: mbo describe ofi_10s
     """
     from pipeline import inventory
 
@@ -259,7 +277,6 @@ def gc(
 
 
 def _confirmed(total: str) -> bool:
-    import sys
 
     if not sys.stdin.isatty():
         print("nothing removed: say --yes to remove without asking")

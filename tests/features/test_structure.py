@@ -12,18 +12,17 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal, assert_series_equal
 
+from features.checks import Recording
 from features.engine import compute
-from features.events import Tables
+from features.events import Source, Tables
 from features.registry import FEATURES, LABELS, Column
 from tests.features.past import SCALE, SHIFT, with_past
 from tests.features.worlds import (
     FAST,
     SLOW,
-    cut,
     make_world,
     mirrored,
     scaled,
-    scramble,
     shifted,
 )
 
@@ -51,7 +50,14 @@ def world(seed: int) -> Tables:
     return with_past(make_world(seed, 220, SLOW if seed % 2 else FAST))
 
 
-def run(tables: Tables, clock: str = "event", chosen: list[Column] | None = None) -> pl.DataFrame:
+@cache
+def recorded(seed: int) -> Recording:
+    """The world as one frame, with every column that any feature or label reads."""
+    names = {name for column in (*columns(), *LABELS.resolve("tier1")) for name in column.roots}
+    return Recording(world(seed).context, pl.concat(list(world(seed).rows(sorted(names)))))
+
+
+def run(tables: Source, clock: str = "event", chosen: list[Column] | None = None) -> pl.DataFrame:
     return pl.concat(list(compute(tables, chosen or columns(), clock)))
 
 
@@ -70,7 +76,7 @@ CLOCKS = ("event", "touch", "grid:20s", "volume:20", "trades:7", "dollar:9000000
 @given(rows=st.integers(30, 219), seed=st.sampled_from([1, 2]), clock=st.sampled_from(CLOCKS))
 def test_no_feature_knows_more_than_the_rows_before(rows: int, seed: int, clock: str) -> None:
     """A1: cut the tables anywhere, inside ties too: what remains is the same, to the bit."""
-    before = list(compute(cut(world(seed), rows), columns(), clock))
+    before = list(compute(recorded(seed).cut(rows), columns(), clock))
     if before:
         known = pl.concat(before)
         assert_frame_equal(known, whole(seed, clock).head(known.height), check_exact=True)
@@ -80,9 +86,9 @@ def test_no_feature_knows_more_than_the_rows_before(rows: int, seed: int, clock:
 @given(rows=st.integers(30, 219), seed=st.sampled_from([1, 2]), other=st.integers(0, 1000))
 def test_no_feature_changes_with_another_future(rows: int, seed: int, other: int) -> None:
     """A2: what comes after the cut is replaced; what was before it stays."""
-    known = list(compute(cut(world(seed), rows), columns()))
+    known = list(compute(recorded(seed).cut(rows), columns()))
     height = sum(frame.height for frame in known)
-    future = run(scramble(world(seed), rows, other))
+    future = run(recorded(seed).other_future(rows, other))
     assert_frame_equal(future.head(height), whole(seed, "event").head(height), check_exact=True)
 
 
@@ -96,7 +102,7 @@ def test_every_label_fails_the_causality_test(column: Column) -> None:
     full = run(world(2), chosen=[column])
     differs = False
     for rows in range(60, 220, 10):
-        known = run(cut(world(2), rows), chosen=[column])
+        known = run(recorded(2).cut(rows), chosen=[column])
         differs |= not known[column.name].equals(full[column.name].head(known.height))
     assert differs
 
@@ -260,8 +266,8 @@ def test_a_grid_row_knows_the_events_before_it_and_none_at_it() -> None:
 
 def test_grid_rows_stop_where_the_data_stop() -> None:
     """Beyond the last row nothing is known, so nothing is decided."""
-    frame = run(cut(world(2), 120), "grid:1s", FEATURES.resolve("mid"))
-    last = cut(world(2), 120).book["ts_recv"].cast(pl.Int64).max()
+    frame = run(recorded(2).cut(120), "grid:1s", FEATURES.resolve("mid"))
+    last = recorded(2).cut(120).frame["ts_recv"].cast(pl.Int64).max()
     assert frame["ts"].cast(pl.Int64).max() <= last
 
 

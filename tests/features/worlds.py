@@ -143,44 +143,6 @@ def _trades(rng: np.random.Generator, book: pl.DataFrame, level: int) -> pl.Data
     return pl.DataFrame(prints, schema=schema, orient="row")
 
 
-def cut(world: Tables, rows: int) -> Tables:
-    """The world as it was after its first rows."""
-    last = int(world.book["event"][rows - 1])
-    assert world.flow is not None
-    assert world.trades is not None
-    return replace(
-        world,
-        book=world.book.head(rows),
-        flow=world.flow.head(rows),
-        trades=world.trades.filter(pl.col("event") <= last),
-    )
-
-
-def scramble(world: Tables, rows: int, seed: int) -> Tables:
-    """The same first rows, then another future: other books, flow and prints, later times."""
-    other = make_world(seed, world.book.height)
-    assert world.flow is not None
-    assert other.flow is not None
-    assert world.trades is not None
-    assert other.trades is not None
-    last = int(world.book["event"][rows - 1])
-    n = world.book.height - rows
-    times = world.book["ts_recv"]
-    tail = other.book.tail(n).with_columns(
-        times.tail(n) + pl.duration(milliseconds=seed % 700, time_unit="ns"),
-        world.book["event"].tail(n),
-    )
-    prints = other.trades.with_columns((pl.col("event") + last).alias("event"))
-    known = set(world.book["event"].tail(n))
-    prints = prints.filter(pl.col("event").is_in(list(known)))
-    return replace(
-        world,
-        book=pl.concat([world.book.head(rows), tail.select(world.book.columns)]),
-        flow=pl.concat([world.flow.head(rows), other.flow.tail(n)]),
-        trades=pl.concat([world.trades.filter(pl.col("event") <= last), prints]),
-    )
-
-
 def mirrored(world: Tables) -> Tables:
     """The same market seen from the other side: sides swapped, prices negated."""
     assert world.flow is not None

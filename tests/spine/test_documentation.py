@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from features.checks import check_columns, record
+from features.registry import FEATURES
+from features.sets import feature_set, load_user_features
 from pipeline import __version__
 from pipeline.backtest.fees import FeeRule
 from pipeline.config import load_settings
 from pipeline.documentation import PAGES
+from tests.features.worlds import make_world
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -20,6 +24,22 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_generated_pages_are_up_to_date(name: str) -> None:
     page = (ROOT / name).read_text(encoding="utf-8")
     assert page == PAGES[name](), "run `python -m pipeline.documentation`"
+
+
+def test_the_guides_example_is_a_feature(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "writing-features.md").read_text(encoding="utf-8")
+    own, sets = (tmp_path / name for name in ("my_features.py", "research.toml"))
+    own.write_text(text.split("```python\n")[1].split("```")[0])
+    sets.write_text(text.split("```toml\n")[1].split("```")[0])
+    try:
+        load_user_features(own)
+        chosen = feature_set("mine", tomllib.loads(sets.read_text())["features"]["sets"])
+        names = [column.name for column in chosen.features]
+        assert {"pressure_5s", "pressure_n50", "pressure_5s__z_60s"} <= set(names)
+        recording = record(make_world(2, 300), chosen.features, 200)
+        assert all(finding.passed for finding in check_columns(recording, chosen.features))
+    finally:
+        FEATURES.forget(str(own.resolve()))
 
 
 def test_the_changelog_knows_the_version() -> None:
