@@ -24,6 +24,7 @@ from features.windows import (
     above_rounding,
     previous,
     rank_among,
+    shared,
     spread_of,
 )
 from features.windows import window as parse_window
@@ -74,7 +75,7 @@ def number(text: str) -> float:
 def _value(column: Column) -> pl.Expr:
     """The formula's value, before it is rounded to the column's type."""
     family = column.family
-    return column.formula.cast(pl.Float64 if family.dtype.is_float() else family.dtype)
+    return shared(column.formula.cast(pl.Float64 if family.dtype.is_float() else family.dtype))
 
 
 def _derived(column: Column, expr: pl.Expr, unit: str, **changes: object) -> Family:

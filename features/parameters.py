@@ -90,6 +90,11 @@ class Bars:
     values: tuple[str, ...]
     pattern: str = BAR_PATTERN
 
+    @property
+    def others(self) -> str:
+        """What works besides the grid, in words."""
+        return "any of these forms; 60s: time, e1000: events, c1000: contracts, t100: prints"
+
     def parse(self, text: str) -> str:
         return text
 
@@ -104,6 +109,11 @@ class Named:
     @property
     def pattern(self) -> str:
         return "[a-z][a-z0-9_]*"
+
+    @property
+    def others(self) -> str:
+        """What works besides the grid, in words."""
+        return "any other that suits"
 
     def parse(self, text: str) -> str | None:
         return text if self.known(text) else None
