@@ -134,7 +134,7 @@ def time_cos(cycle: str) -> pl.Expr:
     return _phase(cycle).cos()
 
 
-def _changed(x: pl.Expr) -> pl.Expr:
+def changed(x: pl.Expr) -> pl.Expr:
     """True at rows whose value differs from the last row's that had one."""
     return x != previous(x)
 
@@ -164,7 +164,7 @@ def since_trade_side(aggressor: str) -> pl.Expr:
 )
 def since_mid_move() -> pl.Expr:
     """Seconds since the mid last changed; before the first change, since the start."""
-    return since(_changed(mid_ticks()))
+    return since(changed(mid_ticks()))
 
 
 @feature(
@@ -177,7 +177,7 @@ def since_mid_move() -> pl.Expr:
 def since_touch_update() -> pl.Expr:
     """Seconds since a best price or its size last changed; before that, since the start."""
     far = -(2**62)
-    changes = [_changed(pl.col(name).fill_null(far)) for name in TOUCH]
+    changes = [changed(pl.col(name).fill_null(far)) for name in TOUCH]
     return since(pl.any_horizontal(changes))
 
 
@@ -217,7 +217,7 @@ def trade_duration(half_life: str) -> pl.Expr:
 )
 def mid_duration(half_life: str) -> pl.Expr:
     """Exponentially weighted mean time between moves of the mid; null without two."""
-    return _mean_gap(_changed(mid_ticks()), half_life)
+    return _mean_gap(changed(mid_ticks()), half_life)
 
 
 @feature(

@@ -9,8 +9,11 @@ to be complete (see ``features.events``).  Prices are Int64 in 1e-9, sizes and c
 ``trade_ct trade_sz``      prints of the event, and their contracts
 ``buy_ct buy_sz``          of these, by an aggressive buyer; ``sell_ct sell_sz`` by a seller
 ``buy_orders sell_orders`` 1 if the event has prints of that aggressor: its orders
+``buy_px_sz sell_px_sz``   sum of price (ticks) x contracts of either
+``buy_levels sell_levels`` how many different prices either traded at
 ``trade_px``               price of the last print, null without one
 ``trade_px_sz``            sum of price (ticks) x contracts; ``trade_px2_sz``: price squared
+``print_px print_sz``      price and contracts of every print, lists in order; null without one
 ``ts event``               the event's time (ns, running maximum of ts_recv) and key
 ``ok``                     the touch is two-sided, neither locked nor crossed
 ``ok_flow``                the same, but a side may be empty
@@ -51,7 +54,18 @@ TRADE_COLUMNS = (
     "trade_px",
     "trade_px_sz",
     "trade_px2_sz",
+    "buy_px_sz",
+    "sell_px_sz",
+    "buy_levels",
+    "sell_levels",
+    "print_px",
+    "print_sz",
 )
+
+PRINT_LISTS = ("print_px", "print_sz")
+
+TRADE_VALUES = ("trade_px", *PRINT_LISTS)
+"""Of these, those that are no sums: null where an event has no print."""
 
 SCALARS = (
     "tick",

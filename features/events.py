@@ -22,7 +22,15 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.columns import BOOK_KEYS, EVENT_COLUMNS, SCALARS, TOUCH, TRADE_COLUMNS
+from features.columns import (
+    BOOK_KEYS,
+    EVENT_COLUMNS,
+    PRINT_LISTS,
+    SCALARS,
+    TOUCH,
+    TRADE_COLUMNS,
+    TRADE_VALUES,
+)
 from features.components import Fitted
 from pipeline.errors import InputError
 from pipeline.units import NS_PER_DAY, PRICE_SCALE
@@ -117,13 +125,34 @@ def levels_needed(names: Iterable[str]) -> int:
     return max((int(name[7:]) + 1 for name in book), default=1)
 
 
-def trades_by_event(trades: pl.DataFrame, tick: int) -> pl.DataFrame:
-    """Prints summed up by event: ``event`` and ``TRADE_COLUMNS``, in order of event.
+def trades_by_event(
+    trades: pl.DataFrame, tick: int, columns: Sequence[str] = TRADE_COLUMNS
+) -> pl.DataFrame:
+    """Prints summed up by event: ``event`` and the columns of ``TRADE_COLUMNS`` asked for.
 
-    ``trades`` has event, price, size, side in the order of the table.
+    ``trades`` has event, price, size, side in the order of the table; events come in theirs.
     """
     size, price = pl.col("size"), pl.col("price_ticks")
     buy, sell = pl.col("side") == "B", pl.col("side") == "A"
+    summaries = {
+        "trade_ct": pl.len().cast(pl.Int64),
+        "trade_sz": size.sum(),
+        "buy_ct": buy.cast(pl.Int64).sum(),
+        "buy_sz": size.filter(buy).sum(),
+        "sell_ct": sell.cast(pl.Int64).sum(),
+        "sell_sz": size.filter(sell).sum(),
+        "buy_orders": buy.any().cast(pl.Int64),
+        "sell_orders": sell.any().cast(pl.Int64),
+        "trade_px": pl.col("price").last(),
+        "trade_px_sz": (price * size).sum(),
+        "trade_px2_sz": (price * price * size).sum(),
+        "buy_px_sz": (price * size).filter(buy).sum(),
+        "sell_px_sz": (price * size).filter(sell).sum(),
+        "buy_levels": pl.col("price").filter(buy).n_unique().cast(pl.Int64),
+        "sell_levels": pl.col("price").filter(sell).n_unique().cast(pl.Int64),
+        "print_px": pl.col("price"),
+        "print_sz": size,
+    }
     # A whole column of ticks: polars divides by a literal through its reciprocal.
     step = pl.Series("tick", [tick], dtype=pl.Int64).new_from_index(0, trades.height)
     return (
@@ -135,19 +164,7 @@ def trades_by_event(trades: pl.DataFrame, tick: int) -> pl.DataFrame:
         )
         .filter(pl.col("price").is_not_null())
         .group_by("event", maintain_order=True)
-        .agg(
-            pl.len().cast(pl.Int64).alias("trade_ct"),
-            size.sum().alias("trade_sz"),
-            buy.cast(pl.Int64).sum().alias("buy_ct"),
-            size.filter(buy).sum().alias("buy_sz"),
-            sell.cast(pl.Int64).sum().alias("sell_ct"),
-            size.filter(sell).sum().alias("sell_sz"),
-            buy.any().cast(pl.Int64).alias("buy_orders"),
-            sell.any().cast(pl.Int64).alias("sell_orders"),
-            pl.col("price").last().alias("trade_px"),
-            (price * size).sum().alias("trade_px_sz"),
-            (price * price * size).sum().alias("trade_px2_sz"),
-        )
+        .agg(summaries[name].alias(name) for name in columns)
     )
 
 
@@ -171,7 +188,7 @@ class EventBuilder:
     """When the last segment ended, if it did; else its last possible end."""
     last: pl.DataFrame | None = None
     """The last row seen."""
-    owed: dict[str, float] = field(default_factory=dict)
+    owed: dict[str, Any] = field(default_factory=dict)
     """What a snapshot row left to the next event."""
     publishers: set[int] = field(default_factory=set)
 
@@ -318,8 +335,11 @@ class EventBuilder:
                 pl.when(~pl.col("first")).then(pl.col(name)).otherwise(0).alias(name)
                 for name in sums
             )
-        if first.any() and "trade_px" in frame.columns:
-            frame = frame.with_columns(pl.when(~pl.col("first")).then(pl.col("trade_px")))
+        values = [name for name in TRADE_VALUES if name in frame.columns]
+        if first.any() and values:
+            frame = frame.with_columns(
+                pl.when(~pl.col("first")).then(pl.col(name)).alias(name) for name in values
+            )
         # Sizes and counts are unsigned in the tables: their differences must not wrap.
         return frame.cast({pl.UInt32: pl.Int64})
 
@@ -336,6 +356,18 @@ class EventBuilder:
             if snapshot[-1]:
                 self.owed[name] = values[-1].item()
             columns.append(pl.Series(name, values))
+        for name in PRINT_LISTS:
+            if name in rows.columns:
+                lists = rows[name]
+                owed = self.owed.pop(name, ())
+                for heir in heirs.tolist():
+                    both = (owed if heir == 0 else lists[heir - 1], lists[heir])
+                    joined = [x for part in both if part is not None for x in part]
+                    one = pl.Series(name, [joined or None], dtype=lists.dtype)
+                    lists = pl.concat([lists[:heir], one, lists[heir + 1 :]])
+                if snapshot[-1]:
+                    self.owed[name] = () if lists[-1] is None else lists[-1].to_list()
+                columns.append(lists)
         return rows.with_columns(columns)
 
     def finish(self, known_until: int) -> int:
@@ -353,7 +385,7 @@ class Events:
         book, flow, trades = split_columns(columns)
         self._source = source
         self._columns = [*book, *flow, *trades]
-        sums = [name for name in trades if name != "trade_px"]
+        sums = [name for name in trades if name not in TRADE_VALUES]
         self._builder = EventBuilder(source.context, tuple(flow + sums))
         self.end = 0
 
@@ -387,16 +419,16 @@ class Tables:
             frame = frame.with_columns(self.flow.select(flow))
         if trades:
             assert self.trades is not None
-            prints = trades_by_event(self.trades, self.context.tick)
+            prints = trades_by_event(self.trades, self.context.tick, trades)
             frame = join_trades(frame, prints, trades)
         for start in range(0, frame.height, self.chunk):
             yield frame.slice(start, self.chunk)
 
 
 def join_trades(rows: pl.DataFrame, prints: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
-    """Rows with their prints beside them; 0 (null for ``trade_px``) where there are none."""
+    """Rows with their prints beside them; 0 (null for prices and lists) where there are none."""
     joined = rows.join(
         prints.select("event", *columns), on="event", how="left", maintain_order="left"
     )
-    sums = [name for name in columns if name != "trade_px"]
+    sums = [name for name in columns if name not in TRADE_VALUES]
     return joined.with_columns(pl.col(sums).fill_null(0)) if sums else joined

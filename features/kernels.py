@@ -16,6 +16,7 @@ from features.kernels_bars import compile_bars
 from features.kernels_levels import compile_level_kernels
 from features.kernels_moments import compile_moments
 from features.kernels_normal import compile_normal
+from features.kernels_volume import compile_volume
 from pipeline.jit import kernel
 
 I64 = npt.NDArray[np.int64]
@@ -95,3 +96,4 @@ def compile_kernels() -> None:
     compile_normal()
     compile_level_kernels()
     compile_bars()
+    compile_volume()

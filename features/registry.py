@@ -73,7 +73,11 @@ BUILT_IN = (
     "order_flow",
     "level_flow",
     "trades",
+    "trade_signs",
+    "trade_volume",
+    "costs",
     "messages",
+    "activity",
     "volatility",
     "variation",
     "returns",
@@ -252,6 +256,9 @@ class Column:
                 rows.append(node.args[0])
             elif node.method in ("window", "ago", "mean"):
                 times.append(node.args[0])
+            if node.state == "delayed" and node.inner is not None:
+                inside = (n.args[0] for n in reachable([node.inner]) if n.method == "window")
+                times.append(int(node.settings[0]) + max(inside, default=0))
         parts = [format_duration(max(times))] if max(times) else []
         parts += [f"{max(rows)} rows"] if max(rows) else []
         return " and ".join(parts) or "none"

@@ -22,10 +22,12 @@ from features.states_bars import (
     Recursive,
     SessionExtreme,
 )
+from features.states_delayed import Delayed
 from features.states_fitted import FittedState
 from features.states_levels import KeyedChange, LevelMedian
 from features.states_moments import Deviations, Moments
 from features.states_normal import DecayedMoments, Rank
+from features.states_volume import VolumeBuckets, VolumeProfile
 from features.timeline import (
     F64,
     I64,
@@ -283,7 +285,7 @@ class Grid(State):
 
     def __init__(self, node: Node, timeline: Timeline) -> None:
         super().__init__(node, timeline)
-        step, self.name = node.settings
+        step, *self.names = node.settings
         self.clock = GridClock(int(step))
         same = [n for n in timeline.nodes.values() if n.state_key == node.state_key]
         inner = [n.inner for n in same if n.inner is not None]
@@ -303,12 +305,13 @@ class Grid(State):
         if not now.size:
             return
         at = View(self.timeline, now, t)
-        values = at.evaluate(self.node.inputs)[0].alias(str(self.name))
+        found = zip(at.evaluate(self.node.inputs), self.names, strict=True)
         segment = self.timeline.segment.data[at.local]
         first = np.diff(segment, prepend=-1) != 0
         if self.samples.rows:
             first[0] = segment[0] != self.samples.segment.data[-1]
-        frame = pl.DataFrame([values, pl.Series("first", first), pl.Series("ts", t)])
+        values = [value.alias(str(name)) for value, name in found]
+        frame = pl.DataFrame([*values, pl.Series("first", first), pl.Series("ts", t)])
         self.samples.push(Rows(t, segment, frame))
 
     def read(self, node: Node, view: View) -> pl.Series:
@@ -420,4 +423,7 @@ STATES: dict[str, type[State]] = {
     "session_extreme": SessionExtreme,
     "recursive": Recursive,
     "latest": Latest,
+    "delayed": Delayed,
+    "volume_buckets": VolumeBuckets,
+    "volume_profile": VolumeProfile,
 }

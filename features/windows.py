@@ -336,15 +336,59 @@ def time_mean(x: pl.Expr, length: str | Window) -> pl.Expr:
     return _node("held", (x,), method="mean", args=(_ns(length),))
 
 
-def on_grid(step: str, x: pl.Expr, then: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
-    """``then(samples)``, where the samples are ``x`` on a fixed grid of ``step``.
+def on_grid(step: str, x: pl.Expr | Sequence[pl.Expr], then: Callable[..., pl.Expr]) -> pl.Expr:
+    """``then(*samples)``, where the samples are ``x`` (or several) on a fixed grid of ``step``.
 
     The sample at a grid point g (a multiple of ``step`` since the epoch) knows the events before
     g; ``then`` may use every combinator, which see one row a grid point.  At a decision point the
     result is that of the last grid point at or before it; null before the segment's first.
     """
-    name = f"{SAMPLE}{_digest(x)}"
-    return _node("grid", (x,), (_ns(step), name), inner=then(pl.col(name)))
+    parts = (x,) if isinstance(x, pl.Expr) else tuple(x)
+    names = tuple(f"{SAMPLE}{_digest(part)}" for part in parts)
+    return _node("grid", parts, (_ns(step), *names), inner=then(*map(pl.col, names)))
+
+
+def delayed(
+    tau: str,
+    condition: pl.Expr,
+    at: Sequence[pl.Expr],
+    later: Sequence[pl.Expr],
+    then: Callable[..., pl.Expr],
+) -> pl.Expr:
+    """``then(*at, *later)`` over marks that count from ``tau`` after they were made.
+
+    A mark is made at every event where the condition holds.  It holds the values of ``at`` then
+    and those of ``later`` as of the last event at or before ``tau`` after; windows of ``then``
+    (all combinators work) see it at that time, when all of this is known.  Null where it would
+    have to know what comes after the segment's end.
+    """
+    names = [f"{SAMPLE}{k}:{_digest(part)}" for k, part in enumerate((*at, *later))]
+    inner = then(*map(pl.col, names))
+    settings: tuple[int | str, ...] = (_ns(tau), len(at), *names)
+    return _node("delayed", (condition, *at, *later), settings, inner=inner)
+
+
+# --- volume ----------------------------------------------------------------------------------
+
+
+def bucket_imbalance(buy: pl.Expr, sell: pl.Expr, size: int, buckets: int) -> pl.Expr:
+    """Mean of abs(buys - sells) / size over the last ``buckets`` buckets of ``size`` contracts.
+
+    Events are split where a bucket ends; the open bucket does not count.  Null until the segment
+    has filled that many.
+    """
+    return _node("volume_buckets", (buy, sell), (size, buckets))
+
+
+def volume_profile(part: str, percent: int = 70) -> pl.Expr:
+    """Of the volume at each price since the session's start: ``poc`` is the price with the most
+    (of equals the one that had it first), ``low`` and ``high`` the ends of the value area round
+    it that holds ``percent`` of all, in 1e-9; ``most`` the volume at the first, ``here`` that at
+    the last print's price.  Null before the first trade.
+    """
+    which = ("poc", "low", "high", "most", "here").index(part)
+    prints = pl.col("print_px"), pl.col("print_sz")
+    return _node("volume_profile", prints, (percent,), args=(which,))
 
 
 def shared(x: pl.Expr) -> pl.Expr:

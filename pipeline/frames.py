@@ -57,7 +57,7 @@ class LakeRows:
         book, flow, trades = split_columns(columns)
         names = list(dict.fromkeys([*BOOK_KEYS, *TOUCH, *book]))
         for day in self.days:
-            prints = self._prints(day) if trades else None
+            prints = self._prints(day, trades) if trades else None
             for batch in self._batches(day, names, flow):
                 frame = batch
                 if prints is not None:
@@ -66,10 +66,10 @@ class LakeRows:
                 if int(frame["ts_recv"].cast(pl.Int64)[-1]) >= self.end_ns:
                     return
 
-    def _prints(self, day: Day) -> pl.DataFrame:
+    def _prints(self, day: Day, columns: Sequence[str]) -> pl.DataFrame:
         assert day.trades is not None  # the planner names all three tables of a day
         frame = _frame(read_table(day.trades, TRADE_INPUTS))
-        return trades_by_event(frame, self.context.tick)
+        return trades_by_event(frame, self.context.tick, columns)
 
     def _batches(self, day: Day, names: list[str], flow: list[str]) -> Iterator[pl.DataFrame]:
         beside = parts_of(day.flow) if flow and day.flow is not None else None

@@ -25,11 +25,18 @@ SHORT_BARS = {"60s": "10s", "e1000": "e1", "c1000": "c4", "t100": "t1"}
 SHORT_ROWS = ("n3", "n7")
 """Off the grid, but such as a small market fills."""
 
+SMALL: dict[str, dict[str, tuple[int | str, ...]]] = {
+    "vpin": {"size": (7, 30), "buckets": (3, 8)},
+    "kyle_lambda_trades": {"bar": (1, 3), "window": ("n3", "n9")},
+}
+"""Other values off the grid, by family."""
+
 
 def chosen(family: Family) -> list[Column]:
     """Columns that use every value of every parameter at least once."""
     names = list(family.params)
-    values = [list(family.params[name].values) for name in names]
+    small = SMALL.get(family.name, {})
+    values = [list(small.get(name, family.params[name].values)) for name in names]
     for options in values:
         if any(str(v).startswith("n") and str(v)[1:].isdigit() for v in options):
             long = ("n200", "n500", "n1000")

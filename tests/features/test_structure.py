@@ -42,7 +42,15 @@ def columns() -> list[Column]:
         grid = family.grid()
         for column in (grid[0], grid[len(grid) // 2], grid[-1]):
             found[column.name] = column
-    return [*found.values(), *FEATURES.resolve(["ofi_n3", "zscore_n7", "return_n3", *NORMALISED])]
+    # Off the grids, but such as a small market fills.
+    small = ["ofi_n3", "zscore_n7", "return_n3", *NORMALISED, "vpin_20_5", "roll_spread_n7"]
+    small += [
+        "sign_autocorrelation_1_n7",
+        "trade_location_ask_n7",
+        "trade_size_z_n7",
+        "kyle_lambda_trades_3_n5",
+    ]
+    return [*found.values(), *FEATURES.resolve(small)]
 
 
 @cache

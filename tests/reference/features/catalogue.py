@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from tests.reference.features import activity, costs, trade_signs
 from tests.reference.features.catalogue_vols import SLOW_VOLS
 from tests.reference.features.clock import (
     is_rth,
@@ -73,6 +74,9 @@ from tests.reference.features.trades import (
 from tests.reference.features.windows import divide, imbalance, rate, seconds_since, total
 
 SLOW_FEATURES: dict[str, Callable[..., Value]] = {
+    **costs.SLOW,
+    **trade_signs.SLOW,
+    **activity.SLOW,
     **SHAPE,
     **FITTED,
     "mid": mid,

@@ -79,7 +79,7 @@ def prepare(context: Any, book: pl.DataFrame, flow: pl.DataFrame, trades: pl.Dat
         row.update(flow.row(k, named=True))
         row.update(_prints(prints.get(row["event"], []), context.tick))
         for name, value in owed.items():
-            row[name] += value
+            row[name] = value + row[name]
         sums = [*flow.columns, *(n for n in _prints([], context.tick) if n != "trade_px")]
         owed = {name: row[name] for name in sums} if row["snapshot"] else {}
         goes_on = (
@@ -124,6 +124,9 @@ def _prints(rows: list[dict[str, Any]], tick: int) -> dict[str, Any]:
         "sell_orders": int(bool(sells)),
         "trade_px": rows[-1]["price"] if rows else None,
         "px_sz": [(r["price"] / tick, r["size"]) for r in rows],
+        "px_sz_sign": [
+            (r["price"] / tick, r["size"], {"B": 1, "A": -1}.get(r["side"], 0)) for r in rows
+        ],
         "trade_px_sz": sum(Fraction(r["price"], tick) * r["size"] for r in rows),
         "trade_px2_sz": 0,
     }
