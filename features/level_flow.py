@@ -13,6 +13,7 @@ from features.registry import Numbers, Windows, feature
 from features.windows import keyed_change, mean, total
 
 WINDOWS = Windows(("1s", "10s", "60s"), (50,), ("10s",))
+FEW = Windows(("10s",), (50,), ("10s",))
 LEVELS = 10
 """Levels whose common depth the flow of each is divided by."""
 
@@ -50,7 +51,7 @@ def ofi_scaled(level: int, window: str) -> pl.Expr:
     unit="contracts",
     source="Kolm, Turiel and Westray 2023",
     tier=2,
-    params={"side": SIDES, "level": Numbers(tuple(range(LEVELS)), 0, 49), "window": WINDOWS},
+    params={"side": SIDES, "level": Numbers(tuple(range(LEVELS)), 0, 49), "window": FEW},
     dtype=pl.Float64,
     mirror="swap",
     size_power=1,

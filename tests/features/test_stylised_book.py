@@ -114,7 +114,7 @@ the slope's relative error is D sqrt(0.3 / events): below 0.05 everywhere.
 """
 
 
-@pytest.mark.parametrize("depth", [20, 50, 100])
+@pytest.mark.parametrize("depth", [20, 50, pytest.param(100, marks=pytest.mark.slow)])
 def test_s2_the_mid_moves_by_ofi_over_twice_the_depth(depth: int) -> None:
     frame = windows(depth)
     (slope,), explained = fit(frame, "ofi_10s")

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 
 from tests.reference.features.session import Session, Value
 from tests.reference.features.windows import divide, imbalance
 
 
+@cache
+def names(side: str, k: int) -> tuple[str, str, str]:
+    return f"{side}_px_{k:02d}", f"{side}_sz_{k:02d}", f"{side}_ct_{k:02d}"
+
+
 def level(s: Session, i: int, side: str, k: int) -> tuple[float | None, int, int]:
     """Price (ticks), size, orders."""
     row = s.rows[i]
-    price = row[f"{side}_px_{k:02d}"]
-    price = None if price is None else price / s.context.tick
-    return price, row[f"{side}_sz_{k:02d}"], row[f"{side}_ct_{k:02d}"]
+    px, sz, ct = names(side, k)
+    price = row[px]
+    return None if price is None else price / s.context.tick, row[sz], row[ct]
 
 
 def mid_of(s: Session, i: int) -> float | None:
+    return s.cached("mid", i, lambda: _mid_of(s, i))
+
+
+def _mid_of(s: Session, i: int) -> float | None:
     if not s.rows[i]["ok"]:
         return None
     bid, ask = level(s, i, "bid", 0)[0], level(s, i, "ask", 0)[0]

@@ -40,10 +40,13 @@ class Session:
     past: list[Session] = field(default_factory=list)
     """The sessions before, oldest first."""
 
-    def segment(self, i: int) -> list[int]:
-        """Rows of i's segment, up to i."""
-        number = self.rows[i]["segment"]
-        return [j for j in range(i + 1) if self.rows[j]["segment"] == number]
+    def segment(self, i: int) -> range:
+        """Rows of i's segment, up to i: they stand together."""
+        key = "segment", self.rows[i]["segment"]
+        if key not in self.memo:
+            numbers = [row["segment"] for row in self.rows]
+            self.memo[key] = numbers.index(self.rows[i]["segment"])
+        return range(self.memo[key], i + 1)
 
     def start(self, i: int) -> int:
         return self.rows[self.segment(i)[0]]["ts"]
