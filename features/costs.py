@@ -127,7 +127,7 @@ def _lagged(
     params=_LAGGED,
 )
 def realised_spread(horizon: str, window: str) -> pl.Expr:
-    """Realised spread 2 D (px - m_(t + tau)), mean by size over trades of (t - tau - w, t - tau].
+    """Realised spread 2 D (px - m_(t + tau)), mean by size over trades of (t - tau - w, t - tau).
 
     A trade counts from tau after it was made, when m_(t + tau), the last mid at or before then,
     is known; one whose segment ends first never does.
@@ -143,7 +143,7 @@ def realised_spread(horizon: str, window: str) -> pl.Expr:
     params=_LAGGED,
 )
 def price_impact(horizon: str, window: str) -> pl.Expr:
-    """Price impact 2 D (m_(t + tau) - m_0), mean by size over trades of (t - tau - w, t - tau].
+    """Price impact 2 D (m_(t + tau) - m_0), mean by size over trades of (t - tau - w, t - tau).
 
     Of the same trades, effective spread = realised spread + price impact.
     """
