@@ -16,7 +16,7 @@ from features.clocks import EventClock, make_clock
 from features.columns import TOUCH, mid_ticks
 from features.events import Events, Source
 from features.registry import Column, check_backward, label_end
-from features.states import Future
+from features.states_forward import Fills, Future, SessionIndex
 from features.timeline import Rows, State, Timeline, View
 from features.windows import Node, reachable, root_columns
 from pipeline.errors import RequestError
@@ -139,11 +139,17 @@ def _look_ahead(source: Source, outputs: Sequence[pl.Expr]) -> dict[str, State]:
         return {}
     inputs = [x for node in nodes.values() for x in node.inputs]
     timeline = Timeline(inputs, source.context.scalars(), fits=source.context.fits)
-    states = {key: Future(node, timeline) for key, node in nodes.items()}
+    index = SessionIndex()
+    states = {
+        key: (Fills if "fills" in node.settings else Future)(node, timeline, index)
+        for key, node in nodes.items()
+    }
     for frame in Events(source, root_columns(inputs) | set(TOUCH)):
         new = push(timeline, frame)
+        index.push(new)
         for state in states.values():
             state.push(new, 0)
+    index.close()
     for state in states.values():
         state.close()
     return dict(states)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.kernels_bars import compile_bars
+from features.kernels_forward import compile_forward
 from features.kernels_levels import compile_level_kernels
 from features.kernels_moments import compile_moments
 from features.kernels_normal import compile_normal
@@ -97,3 +98,4 @@ def compile_kernels() -> None:
     compile_level_kernels()
     compile_bars()
     compile_volume()
+    compile_forward()

@@ -92,6 +92,8 @@ BUILT_IN = (
 )
 """Modules of features, in the order their columns are listed."""
 
+LABEL_MODULES = ("labels", "outcomes")
+
 
 _PAIRS = (("bid", "ask"), ("buy", "sell"), ("high", "low"), ("up", "down"), ("long", "short"))
 _SWAPPED = {a: b for pair in _PAIRS for a, b in (pair, pair[::-1])}
@@ -399,7 +401,8 @@ def load_built_in() -> None:
     """Import the shipped families, once."""
     for name in BUILT_IN:
         import_module(f"features.{name}")
-    import_module("features.labels")
+    for name in LABEL_MODULES:
+        import_module(f"features.{name}")
 
 
 def _declare(

@@ -17,9 +17,14 @@ FLOOR = 0.5
 """Smallest volatility that a distance is divided by: half a tick, the mid's own step."""
 
 
-def _at_least(volatility: pl.Expr) -> pl.Expr:
+def at_least_half_a_tick(volatility: pl.Expr) -> pl.Expr:
     """The volatility, or the floor where it is smaller; null stays null (a maximum skips it)."""
     return pl.when(volatility < FLOOR).then(FLOOR).otherwise(volatility)
+
+
+def expected_size(window: str) -> pl.Expr:
+    """Expected size of a move over a time window: V10(60 s) sqrt(w), at least half a tick."""
+    return at_least_half_a_tick(ew_volatility("h60s") * parse_window(window).seconds ** 0.5)
 
 
 @feature(
@@ -48,8 +53,7 @@ def momentum(window: str) -> pl.Expr:
 
     The expected size is at least half a tick.
     """
-    expected = ew_volatility("h60s") * parse_window(window).seconds ** 0.5
-    return (mid_ticks() - value_at(mid_ticks(), window)) / _at_least(expected)
+    return (mid_ticks() - value_at(mid_ticks(), window)) / expected_size(window)
 
 
 @feature(
@@ -124,4 +128,4 @@ def ema_gap_z(half_life: str) -> pl.Expr:
     """
     expected = ew_volatility(half_life) * parse_window(half_life).seconds ** 0.5
     gap = mid_ticks() - session_first(mid_ticks()) - _ema(half_life)
-    return if_ok(gap / _at_least(expected))
+    return if_ok(gap / at_least_half_a_tick(expected))

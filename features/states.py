@@ -24,6 +24,7 @@ from features.states_bars import (
 )
 from features.states_delayed import Delayed
 from features.states_fitted import FittedState
+from features.states_forward import Future
 from features.states_levels import KeyedChange, LevelMedian
 from features.states_moments import Deviations, Moments
 from features.states_normal import DecayedMoments, Rank
@@ -331,63 +332,6 @@ class Grid(State):
         if keep.all():
             return values.gather(pl.Series("", at - low))
         return values.gather(masked(at - low, keep))
-
-
-class Future(State):
-    """Labels only: the whole session's values, to be read ahead of the decision."""
-
-    def __init__(self, node: Node, timeline: Timeline) -> None:
-        super().__init__(node, timeline)
-        self.parts: list[tuple[npt.NDArray[Any], Bool, I64, I64]] = []
-
-    def push(self, view: View, drop: int) -> None:
-        series = view.evaluate(self.node.inputs)[0]
-        segment = view.timeline.segment.data[view.local]
-        here = present(series)
-        self.parts.append((as_exact(series), here, view.t, segment))
-
-    def close(self) -> None:
-        """The session is complete: index it.  It may have had no event at all."""
-        none = np.empty(0, np.int64)
-        self.parts = self.parts or [(none, none.astype(bool), none, none)]
-        values, here, self.ts, self.segment = (
-            np.concatenate([part[i] for part in self.parts]) for i in range(4)
-        )
-        self.parts = []
-        rows = np.arange(values.size)
-        self.where = np.flatnonzero(here)
-        self.packed = values[self.where]
-        self.upto = np.cumsum(here, dtype=np.int64)
-        """Values at or before each row."""
-        ends = np.flatnonzero(np.diff(self.segment, append=-1))
-        self.last_row = ends[np.searchsorted(ends, rows)]
-        self.first_of = np.concatenate([[0], ends + 1])[np.searchsorted(ends, rows)]
-
-    def _locate(self, node: Node, view: View) -> tuple[I64, I64, Bool]:
-        """Packed position read, the time it is known, and whether there is one."""
-        size = node.args[0]
-        now = view.now
-        if node.method.startswith("rows"):
-            at = self.upto[now] - 1 + size
-            inside = at < self.where.size
-            at = np.minimum(at, max(self.where.size - 1, 0))
-            row = self.where[at] if self.where.size else np.zeros_like(at)
-            keep = inside & (row <= self.last_row[now])
-            return at, self.ts[row], keep
-        target = view.t + size
-        keep = self.ts[self.last_row[now]] >= target
-        row = np.searchsorted(self.ts, target, side="right") - 1
-        row = np.minimum(row, self.last_row[now])
-        at = self.upto[row] - 1
-        # A value of an earlier segment is none of this one's.
-        keep &= (at >= 0) & (self.where[np.maximum(at, 0)] >= self.first_of[now])
-        return np.maximum(at, 0), target, keep
-
-    def read(self, node: Node, view: View) -> pl.Series:
-        if not self.where.size:
-            return pl.Series("", [None] * view.t.size, dtype=pl.Float64)
-        at, known_at, keep = self._locate(node, view)
-        return masked(known_at if node.method.endswith("_time") else self.packed[at], keep)
 
 
 class Shared(State):

@@ -97,6 +97,8 @@ class Node:
     state_key: str = ""
     inner: pl.Expr | None = None
     """Grid nodes: the expression over the samples."""
+    asked: tuple[pl.Expr, ...] = ()
+    """What a decision asks with: evaluated there when the node is read."""
 
 
 NODES: dict[str, Node] = {}
@@ -118,11 +120,13 @@ def _node(
     method: str = "at",
     args: tuple[int, ...] = (),
     inner: pl.Expr | None = None,
+    asked: tuple[pl.Expr, ...] = (),
 ) -> pl.Expr:
     state_key = f"{state}:{_digest(settings, *inputs)}"
     tail = () if inner is None else (inner,)
-    key = f"{MARK}{state}.{method}:{_digest(state_key, args, *tail)}"
-    NODES.setdefault(key, Node(key, state, inputs, settings, method, args, state_key, inner))
+    key = f"{MARK}{state}.{method}:{_digest(state_key, args, *tail, *asked)}"
+    node = Node(key, state, inputs, settings, method, args, state_key, inner, asked)
+    NODES.setdefault(key, node)
     return pl.col(key)
 
 
@@ -469,7 +473,7 @@ def reachable(exprs: Iterable[pl.Expr], *, inside_grids: bool = True) -> list[No
             if key in seen:
                 continue
             node = NODES[key]
-            for part in node.inputs:
+            for part in (*node.inputs, *node.asked):
                 visit(part)
             if inside_grids and node.inner is not None:
                 visit(node.inner)
@@ -484,7 +488,7 @@ def root_columns(exprs: Iterable[pl.Expr]) -> set[str]:
     """Columns of events that the expressions read, directly or through nodes."""
     parts = list(exprs)
     for node in reachable(parts):
-        parts += node.inputs
+        parts += (*node.inputs, *node.asked)
         if node.inner is not None:
             parts.append(node.inner)
     names = {name for part in parts for name in part.meta.root_names()}

@@ -159,7 +159,7 @@ def test_features_equal_the_reference_on_any_market(seed: int, kind: str, name: 
 @pytest.mark.parametrize("clock", ["event", "grid"])
 def test_every_label_equals_the_reference(family: Family, clock: str) -> None:
     function = SLOW_LABELS[family.name]
-    columns = [*family.grid(), *(c for c in map(family.match, ("y_return_n3",)) if c)]
+    columns = chosen(family)
     for seed, kind in ((5, "fast"), (6, "slow")):
         tables, session = world(seed, kind)
         at = clock if clock == "event" else {"fast": "grid:1s", "slow": "grid:60s"}[kind]

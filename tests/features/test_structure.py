@@ -105,14 +105,21 @@ def test_cuts_fall_inside_ties() -> None:
     assert (times.diff().dt.total_nanoseconds() == 0).sum() > 20
 
 
-@pytest.mark.parametrize("column", LABELS.resolve("tier1"), ids=lambda c: c.name)
+@cache
+def labels() -> list[Column]:
+    """A column of every family."""
+    return [family.grid()[0] for family in LABELS.families()]
+
+
+@pytest.mark.parametrize("column", labels(), ids=lambda c: c.name)
 def test_every_label_fails_the_causality_test(column: Column) -> None:
-    full = run(world(2), chosen=[column])
-    differs = False
-    for rows in range(60, 220, 10):
-        known = run(recorded(2).cut(rows), chosen=[column])
-        differs |= not known[column.name].equals(full[column.name].head(known.height))
-    assert differs
+    for seed in (2, 1):  # not every label is warm in the fast one
+        full = run(world(seed), chosen=[column])
+        for rows in range(60, 220, 10):
+            known = run(recorded(seed).cut(rows), chosen=[column])
+            if not known[column.name].equals(full[column.name].head(known.height)):
+                return
+    pytest.fail(f"{column.name} never changed with the future")
 
 
 @pytest.mark.parametrize("clock", CLOCKS)
@@ -133,10 +140,9 @@ def test_one_row_at_a_time_changes_nothing() -> None:
 
 
 def test_labels_do_not_depend_on_chunks() -> None:
-    labels = LABELS.resolve("tier1")
     for clock in CLOCKS:
-        pieces = run(replace(world(2), chunk=23), clock, labels)
-        assert_frame_equal(pieces, run(world(2), clock, labels), check_exact=True)
+        pieces = run(replace(world(2), chunk=23), clock, labels())
+        assert_frame_equal(pieces, run(world(2), clock, labels()), check_exact=True)
 
 
 def test_columns_do_not_depend_on_their_company() -> None:

@@ -44,6 +44,7 @@ from tests.reference.features.levels import (
     weighted,
     wmid,
 )
+from tests.reference.features.outcomes import SLOW_OUTCOMES
 from tests.reference.features.past import FITTED
 from tests.reference.features.prices import (
     ema,
@@ -176,4 +177,5 @@ SLOW_FEATURES: dict[str, Callable[..., Value]] = {
 SLOW_LABELS: dict[str, Callable[..., tuple[Value, int | None]]] = {
     "forward_return_rows": lambda s, i, t, horizon: label_rows(s, i, horizon),
     "forward_return": label_time,
+    **SLOW_OUTCOMES,
 }
