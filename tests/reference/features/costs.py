@@ -140,7 +140,7 @@ def running(s: Session, name: str, x: Callable[[int], Value]) -> Callable[[int],
 
 
 def held_mid(s: Session, j: int) -> Value:
-    return latest(s, j, lambda k: mid_of(s, k))
+    return s.cached("held mid", j, lambda: latest(s, j, lambda k: mid_of(s, k)))
 
 
 def steps(

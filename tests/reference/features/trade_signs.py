@@ -79,7 +79,9 @@ def trade_size_z(s: Session, i: int, t: int, window: str) -> Value:
 
 
 def signs(s: Session, i: int) -> list[int]:
-    return [d for j in s.segment(i) if (d := given(s, j)) is not None]  # type: ignore[misc]
+    if ("signs", i) not in s.memo:
+        s.memo["signs", i] = [d for j in s.segment(i) if (d := given(s, j)) is not None]
+    return s.memo["signs", i]
 
 
 def sign_run(s: Session, i: int, t: int) -> Value:
