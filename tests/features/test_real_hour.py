@@ -90,7 +90,8 @@ def test_values_are_sane(lake: Path) -> None:
     later = {n for n in frame.columns if n.startswith(LONGER)}
     later |= {n for n in empty if n.endswith("_c1000")}
     # Nor is much traded, and nobody sweeps the bid.
-    later |= {n for n in empty if n.startswith(("vpin_", "resilience_", "refill_time_"))}
+    scarce = ("vpin_", "kyle_lambda_trades_", "resilience_", "refill_time_")
+    later |= {n for n in empty if n.startswith(scarce)}
     assert empty == unknown | hour_long | later | {"trade_duration_ratio_h300s"} & empty
     for name in ("mid", "queue_imbalance", "ofi_event", "cvd", "depth_imbalance_10"):
         assert frame[name].null_count() <= 1, name
