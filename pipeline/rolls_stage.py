@@ -44,7 +44,9 @@ class RollStage:
             form = symbol_form(symbol)
             kind, product = instruments.classes.get((dataset, symbol), (None, None))
             root = product or form.product
-            if root and (kind or form.instrument_class) == "F":
+            if not root or (kind or form.instrument_class) != "F":
+                continue
+            if _in_a_session(item, settings):
                 roots.setdefault((dataset, root), []).append(item)
         return [
             _task(settings, dataset, root, items, instruments)
@@ -128,6 +130,12 @@ def _expirations(catalog: Catalog) -> _Instruments:
             expirations.setdefault(key, []).append(span)
             classes[key] = (row["instrument_class"], row["product"])
     return _Instruments(expirations, classes)
+
+
+def _in_a_session(item: Stored, settings: Settings) -> bool:
+    """False for a day that no session touches: a holiday with a snapshot, a closed weekend."""
+    calendar = calendar_for(item.partition["dataset"], item.partition["symbol"], settings)
+    return bool(calendar.sessions_touching([date.fromisoformat(item.partition["date"])]))
 
 
 def _task(
