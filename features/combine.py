@@ -85,10 +85,16 @@ def pooled(past: Sequence[Pairs]) -> tuple[F64, F64]:
 
 
 def weighted_quantile(points: F64, weights: F64, share: float) -> float:
-    """The first of ascending points with at least a share of the weight at or below it."""
+    """A point with a share of the weight below it; between two such points, their middle.
+
+    Seen from the other side it is the same point.
+    """
     upto = np.cumsum(weights)
-    at = np.searchsorted(upto, share * upto[-1] * (1 - 1e-12), side="left")
-    return float(points[min(int(at), points.size - 1)])
+    wanted = share * upto[-1]
+    # Sums of weights are rounded: what differs by less is the same share.
+    ends = [np.searchsorted(upto, wanted + gap) for gap in (-1e-9, 1e-9)]
+    first, last = (points[min(int(at), points.size - 1)] for at in ends)
+    return float((first + last) / 2)
 
 
 CENTRE, SPREAD, LOW, HIGH = range(4)

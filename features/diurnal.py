@@ -12,19 +12,14 @@ from functools import cache
 import polars as pl
 
 from features.columns import depth, if_ok, ratio, ticks
-from features.combine import mean_by_key, minute_medians, minute_values, robust
+from features.combine import mean_by_key
 from features.components import Component, Statistic, declare
-from features.gatherers import MINUTES, MinuteMeans, RunningTotal, Sketch
+from features.gatherers import MINUTES, RunningTotal
+from features.profiles import LOCAL, MINUTE, minutes, profile
 from features.registry import Choice, feature
 from features.volatility import ew_volatility
 from features.windows import session_cum, window_sum
 from pipeline.units import NS_PER_DAY, NS_PER_MINUTE
-
-SAMPLING = "grid:1s"
-
-_LOCAL = (pl.col("t") + pl.col("local_offset")) % NS_PER_DAY
-MINUTE = _LOCAL // NS_PER_MINUTE
-"""Minute of the day, 0 to 1439, by the exchange's clock."""
 
 
 @cache
@@ -39,33 +34,6 @@ def measures() -> dict[str, pl.Expr]:
 
 
 MEASURES = Choice(("depth", "spread", "volume", "volatility"))
-
-
-def _means(name: str, x: pl.Expr) -> Statistic:
-    return Statistic(f"minute_means:{name}", (MINUTE, x), MinuteMeans, clock=SAMPLING)
-
-
-def profile(name: str, x: pl.Expr) -> Component:
-    """The usual value of ``x`` by minute of the day: median over sessions of the minute's mean.
-
-    ``name`` is that of what is profiled, a column's for example.
-    """
-    return declare(Component(f"profile:{name}", _means(name, x), minute_medians))
-
-
-def minutes(name: str, x: pl.Expr) -> Component:
-    """The means of ``x`` at each minute of the day in past sessions, to be ranked among."""
-    return declare(Component(f"minutes:{name}", _means(name, x), minute_values))
-
-
-def quantiles(name: str, x: pl.Expr) -> Component:
-    """Median, scaled median absolute deviation, q01 and q99 of ``x`` over past sessions.
-
-    Keys are those of :func:`features.combine.robust`; of samples taken every second.
-    """
-    return declare(
-        Component(f"robust:{name}", Statistic(f"sketch:{name}", (x,), Sketch, SAMPLING), robust)
-    )
 
 
 def usual(measure: str) -> pl.Expr:
@@ -139,7 +107,7 @@ def relative_volume() -> pl.Expr:
     component = running_volume()
     begun = component.at(MINUTE)
     ended = component.at((MINUTE + 1) % MINUTES).fill_null(begun)
-    share = (_LOCAL % NS_PER_MINUTE) / NS_PER_MINUTE
+    share = (LOCAL % NS_PER_MINUTE) / NS_PER_MINUTE
     return ratio(session_cum(pl.col("trade_sz")), begun + share * (ended - begun))
 
 

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from features.columns import depth, if_ok, if_ok_flow, mid_ticks, px, ratio
+from features.combine import CENTRE, HIGH, LOW, SPREAD
+from features.profiles import MINUTE, profile, quantiles
 from features.windows import (
     DURATION_PATTERN,
     WINDOW_PATTERN,
@@ -224,6 +226,41 @@ def _sigma(column: Column, argument: str) -> Family:
     return _derived(column, _value(column) / expected, "sigma", **_sign(column))
 
 
+def _robust(column: Column, _argument: str) -> Family:
+    """(x - median) / (1.4826 MAD), both of past sessions; null where MAD is 0."""
+    x = _value(column)
+    fit = quantiles(column.name, x)
+    centre, spread = fit.at(pl.lit(CENTRE)), fit.at(pl.lit(SPREAD))
+    score = pl.when(spread > 1e-9).then((x - centre) / spread)
+    return _derived(column, score, "sigma", **_relative(column.family))
+
+
+def _winsor(column: Column, _argument: str) -> Family:
+    """X held between the 1 % and 99 % quantiles of past sessions."""
+    x = _value(column)
+    fit = quantiles(column.name, x)
+    low, high = fit.at(pl.lit(LOW)), fit.at(pl.lit(HIGH))
+    held = pl.when(x < low).then(low).when(x > high).then(high).when(low.is_not_null()).then(x)
+    base = column.family
+    kept = {"low": base.low, "high": base.high, "shift": base.shift}
+    return _derived(column, held, base.unit, **kept)
+
+
+def _diurnal(column: Column, _argument: str) -> Family:
+    """X over what is usual at this minute of the day (S05); null where that is 0."""
+    x = _value(column)
+    bounds = {"low": 0 if column.family.low is not None and column.family.low >= 0 else None}
+    changes = _relative(column.family) | bounds
+    changes["mirror"] = {"odd": "even", "swap_odd": "swap"}.get(
+        column.family.mirror, column.family.mirror
+    )
+    if column.family.shift == "level":
+        changes["shift"] = "other"
+    if column.family.mirror == "complement":
+        changes["mirror"] = "other"
+    return _derived(column, ratio(x, profile(column.name, x).at(MINUTE)), "ratio", **changes)
+
+
 NORMALISERS: Final[tuple[Normaliser, ...]] = (
     Normaliser("z", "N01, N02", WINDOW_PATTERN, ("z_60s", "z_n1000", "z_h60s"), _z),
     Normaliser("zpast", "N01", WINDOW_PATTERN, ("zpast_60s", "zpast_n1000"), _zpast),
@@ -231,6 +268,9 @@ NORMALISERS: Final[tuple[Normaliser, ...]] = (
     Normaliser(
         "tanh", "N06", f"{_NUMBER}|{WINDOW_PATTERN}", ("tanh_2", "tanh_0p5", "tanh_60s"), _tanh
     ),
+    Normaliser("robust", "N03", "", ("robust",), _robust),
+    Normaliser("winsor", "N05", "", ("winsor",), _winsor),
+    Normaliser("diurnal", "N08", "", ("diurnal",), _diurnal),
     Normaliser("slog", "N07", _NUMBER, ("slog_1", "slog_100"), _slog),
     Normaliser("ticks", "N09", "", ("ticks",), _ticks),
     Normaliser("half_spreads", "N09", "", ("half_spreads",), _half_spreads),

@@ -21,6 +21,12 @@ GAPS = (0, 3 * NS_PER_S, 8 * NS_PER_S, 16 * NS_PER_S, 30 * NS_PER_S)
 
 SCALE, SHIFT = 8, 1000
 
+BY_PAST = tuple(
+    f"{base}__{form}"
+    for base in ("spread", "depth_bid_1", "depth_ask_1", "ofi_event", "wmid")
+    for form in ("robust", "winsor", "diurnal")
+)
+
 CHANGES: dict[str, Callable[[Tables], Tables]] = {
     "none": lambda world: world,
     "mirrored": mirrored,
@@ -38,8 +44,9 @@ def past_worlds(change: str = "none") -> tuple[Tables, ...]:
 
 @cache
 def fits(change: str = "none") -> Mapping[str, Fitted]:
-    """All components of all features, fitted on the earlier days."""
-    columns = (column for family in FEATURES.families() for column in family.grid())
+    """All components of all features and of ``BY_PAST``, fitted on the earlier days."""
+    columns = [column for family in FEATURES.families() for column in family.grid()]
+    columns += FEATURES.resolve(BY_PAST)
     components = components_of([column.expr for column in columns])
     statistics = list({c.statistic.name: c.statistic for c in components}.values())
     days = [gather(world, statistics, whole=True) for world in past_worlds(change)]

@@ -11,6 +11,7 @@ from features.engine import compute
 from features.normalise import NORMALISERS, examples
 from features.registry import FEATURES, LABELS, Column
 from pipeline.errors import RequestError
+from tests.features.past import BY_PAST
 from tests.features.test_against_reference import same, world
 from tests.reference.features.catalogue import SLOW_FEATURES
 from tests.reference.features.normalise import Slow, slow_normalised
@@ -25,6 +26,8 @@ NAMES = (
     *("return_1s__half_spreads", "spread__half_spreads", "spread_bps__ticks"),
     *("ofi_10s__depth_5", "depth_bid_1__depth_1", "return_1s__sigma_h1s_10s"),
     *("ofi_10s__z_10s__tanh_2", "cvd__slog_1__z_n5", "queue_imbalance__rank_n9__z_n5"),
+    *BY_PAST,
+    *("spread__robust__tanh_2", "depth_bid_1__diurnal__slog_1"),
     *("mid__z_h1s__rank_n5", "ofi_10s__depth_5__z_h1s", "spread_bps__ticks__half_spreads"),
 )
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.reference.features.levels import mid
+from tests.reference.features.past import minute, slow_robust, slow_winsor, usual
 from tests.reference.features.prices import expected_move
 from tests.reference.features.session import Session, Value, duration
 from tests.reference.features.windows import before, divide, values_in
@@ -92,6 +93,9 @@ def slow_normalised(base: Slow, name: str, argument: str, key: str) -> Slow:
         return divide(x, sum(row[c] for c in names) / 2) if row["ok_flow"] else None
 
     return {
+        "robust": lambda s, i, t: slow_robust(s, base(s, i, t), key, base),
+        "winsor": lambda s, i, t: slow_winsor(s, base(s, i, t), key, base),
+        "diurnal": lambda s, i, t: divide(base(s, i, t), usual(s, key, base, minute(s, t))),
         "z": lambda s, i, t: score(s, i, t, past=False),
         "zpast": lambda s, i, t: score(s, i, t, past=True),
         "rank": rank,

@@ -217,6 +217,7 @@ def ofi_integrated(s: Session, i: int, t: int, window: str) -> Value:
 # --- the time of the day -------------------------------------------------------------------------
 
 MINUTE = 60 * NS
+Slow = Callable[[Session, int, int], Value]
 
 
 def minute(s: Session, t: int) -> int:
@@ -235,20 +236,23 @@ def measured(s: Session, i: int, t: int, measure: str) -> Value:
     return sum(level(s, i, side, k)[1] for side in ("bid", "ask") for k in range(5))
 
 
-def minute_means(s: Session, measure: str) -> dict[int, float]:
+def minute_means(s: Session, x: Slow) -> dict[int, float]:
     values: dict[int, list[float]] = {}
     for i, t in decisions(s, "grid:1s"):
-        value = measured(s, i, t, measure)
+        value = x(s, i, t)
         if value is not None:
             values.setdefault(minute(s, t), []).append(value)
     return {m: sum(found) / len(found) for m, found in values.items()}
 
 
-def at_minute(s: Session, measure: str, m: int) -> list[float]:
-    """What past sessions say of a minute, from as wide around it as it takes; empty: nothing."""
-    if measure not in s.memo:
-        s.memo[measure] = [minute_means(day, measure) for day in s.past[-20:]]
-    days = s.memo[measure]
+def at_minute(s: Session, key: str, x: Slow, m: int) -> list[float]:
+    """What past sessions say of a minute, from as wide around it as it takes; empty: nothing.
+
+    ``key`` names ``x`` in the memory.
+    """
+    if ("minutes", key) not in s.memo:
+        s.memo["minutes", key] = [minute_means(day, x) for day in s.past[-20:]]
+    days = s.memo["minutes", key]
     if sum(1 for day in days if day) < 5:
         return []
     for width in range(16):
@@ -258,9 +262,17 @@ def at_minute(s: Session, measure: str, m: int) -> list[float]:
     return []
 
 
-def diurnal(s: Session, i: int, t: int, measure: str) -> Value:
-    known = at_minute(s, measure, minute(s, t))
+def usual(s: Session, key: str, x: Slow, m: int) -> Value:
+    known = at_minute(s, key, x, m)
     return statistics.median(known) if known else None
+
+
+def by_measure(measure: str) -> Slow:
+    return lambda s, i, t: measured(s, i, t, measure)
+
+
+def diurnal(s: Session, i: int, t: int, measure: str) -> Value:
+    return usual(s, measure, by_measure(measure), minute(s, t))
 
 
 def to_diurnal(s: Session, i: int, t: int, measure: str) -> Value:
@@ -268,7 +280,7 @@ def to_diurnal(s: Session, i: int, t: int, measure: str) -> Value:
 
 
 def percentile(s: Session, i: int, t: int, measure: str) -> Value:
-    x, known = measured(s, i, t, measure), at_minute(s, measure, minute(s, t))
+    x, known = measured(s, i, t, measure), at_minute(s, measure, by_measure(measure), minute(s, t))
     if x is None or not known:
         return None
     # Sums of floats may differ in the last digit from one way of adding to another.
@@ -310,6 +322,64 @@ def relative_volume(s: Session, i: int, t: int) -> Value:
     share = (t + s.context.local_offset) % MINUTE / MINUTE
     usual = begun + share * ((begun if ended is None else ended) - begun)
     return divide(sum(s.rows[j]["trade_sz"] for j in range(i + 1)), usual)
+
+
+# --- quantiles of the past
+
+
+def pooled(s: Session, key: str, x: Slow) -> list[tuple[float, float]] | None:
+    """(value, weight): of each session a thousand and one quantiles, weighing what it has."""
+    if ("pooled", key) not in s.memo:
+        points, days = [], 0
+        for day in s.past[-20:]:
+            found = (x(day, i, t) for i, t in decisions(day, "grid:1s"))
+            values = sorted(v for v in found if v is not None)
+            days += bool(values)
+            for k in range(1001 if values else 0):
+                at = k / 1000 * (len(values) - 1)
+                low = min(math.floor(at), len(values) - 1)
+                high = min(low + 1, len(values) - 1)
+                value = values[low] + (at - low) * (values[high] - values[low])
+                points.append((value, len(values)))
+        s.memo["pooled", key] = sorted(points) if days >= 5 else None
+    found_points: list[tuple[float, float]] | None = s.memo["pooled", key]
+    return found_points
+
+
+def weighted(points: list[tuple[float, float]], share: Fraction) -> float:
+    """The point with a share of the weight below it; exactly between two: their middle."""
+    wanted = share * sum(weight for _, weight in points)  # type: ignore[arg-type]
+    upto, lower = 0.0, None
+    for value, weight in points:
+        upto += weight
+        if upto >= wanted and lower is None:
+            lower = value
+        if upto > wanted:
+            assert lower is not None
+            return (lower + value) / 2
+    return points[-1][0]
+
+
+def slow_robust(s: Session, value: Value, key: str, x: Slow) -> Value:
+    points = pooled(s, key, x)
+    if value is None or points is None:
+        return None
+    if ("robust", key) not in s.memo:
+        centre = weighted(points, Fraction(1, 2))
+        away = sorted((abs(v - centre), w) for v, w in points)
+        s.memo["robust", key] = centre, 1.4826 * weighted(away, Fraction(1, 2))
+    centre, deviation = s.memo["robust", key]
+    return (value - centre) / deviation if deviation > 1e-9 else None
+
+
+def slow_winsor(s: Session, value: Value, key: str, x: Slow) -> Value:
+    points = pooled(s, key, x)
+    if value is None or points is None:
+        return None
+    if ("winsor", key) not in s.memo:
+        s.memo["winsor", key] = [weighted(points, Fraction(k, 100)) for k in (1, 99)]
+    low, high = s.memo["winsor", key]
+    return float(min(max(value, low), high))
 
 
 FITTED: dict[str, Callable[..., Value]] = {
