@@ -43,7 +43,15 @@ def columns() -> list[Column]:
         for column in (grid[0], grid[len(grid) // 2], grid[-1]):
             found[column.name] = column
     # Off the grids, but such as a small market fills.
-    small = ["ofi_n3", "zscore_n7", "return_n3", *NORMALISED, *BY_PAST, "vpin_20_5", "roll_spread_n7"]
+    small = [
+        "ofi_n3",
+        "zscore_n7",
+        "return_n3",
+        *NORMALISED,
+        *BY_PAST,
+        "vpin_20_5",
+        "roll_spread_n7",
+    ]
     small += [
         "sign_autocorrelation_1_n7",
         "trade_location_ask_n7",
