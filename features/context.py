@@ -5,11 +5,16 @@ Highs and lows are of prints; auctions and what else came before a segment's fir
 
 from __future__ import annotations
 
+from functools import cache
+
 import polars as pl
 
 from features.bars import session_highest, session_lowest
 from features.columns import TICK, if_ok, mid_ticks, px
-from features.registry import Numbers, feature
+from features.components import Component, Statistic, declare
+from features.gatherers import LastValues
+from features.registry import Choice, Numbers, feature
+from features.trades import vwap_session
 from features.windows import last, session_first
 from pipeline.units import NS_PER_MINUTE, PRICE_SCALE
 
@@ -17,6 +22,14 @@ from pipeline.units import NS_PER_MINUTE, PRICE_SCALE
 def _print() -> pl.Expr:
     """Price of an event's last print in ticks."""
     return pl.col("trade_px") / TICK
+
+
+def _highest() -> pl.Expr:
+    return pl.col("print_px").list.max() / TICK
+
+
+def _lowest() -> pl.Expr:
+    return pl.col("print_px").list.min() / TICK
 
 
 @feature(
@@ -28,7 +41,7 @@ def _print() -> pl.Expr:
 )
 def session_high_dist() -> pl.Expr:
     """Mid less the session's highest trade so far; null before the first trade."""
-    return mid_ticks() - session_highest(_print())
+    return mid_ticks() - session_highest(_highest())
 
 
 @feature(
@@ -40,7 +53,7 @@ def session_high_dist() -> pl.Expr:
 )
 def session_low_dist() -> pl.Expr:
     """Mid less the session's lowest trade so far; null before the first trade."""
-    return mid_ticks() - session_lowest(_print())
+    return mid_ticks() - session_lowest(_lowest())
 
 
 @feature(
@@ -53,7 +66,7 @@ def session_low_dist() -> pl.Expr:
 )
 def session_range_position() -> pl.Expr:
     """Where the segment's last trade stands in the session's range; 0.5 in a range of 0."""
-    high, low, now = session_highest(_print()), session_lowest(_print()), last(_print())
+    high, low, now = session_highest(_highest()), session_lowest(_lowest()), last(_print())
     inside = (now - low) / (high - low)
     return pl.when(high > low).then(inside).when((high == low) & now.is_not_null()).then(0.5)
 
@@ -68,10 +81,10 @@ def _opening_range(minutes: int) -> tuple[pl.Expr, pl.Expr]:
     """
     opened, ts = pl.col("rth_open"), pl.col("ts")
     until = opened + minutes * NS_PER_MINUTE
-    inside = pl.when((ts >= opened) & (ts < until)).then(_print())
+    inside = (ts >= opened) & (ts < until)
     over = (pl.col("t") >= until) & (session_first(ts) <= opened)
-    high = pl.when(over).then(session_highest(inside))
-    return high, pl.when(over).then(session_lowest(inside))
+    high = pl.when(over).then(session_highest(pl.when(inside).then(_highest())))
+    return high, pl.when(over).then(session_lowest(pl.when(inside).then(_lowest())))
 
 
 @feature(
@@ -119,6 +132,62 @@ def opening_breakout(minutes: int) -> pl.Expr:
     known = mid.is_not_null() & high.is_not_null()
     side = pl.when(mid > high).then(1).when(mid < low).then(-1).otherwise(0)
     return pl.when(known).then(side)
+
+
+# --- the session before (X03) ------------------------------------------------------------------
+
+PRIOR = ("high", "low", "close", "vwap")
+
+
+@cache
+def _prior_session() -> Component:
+    """Highest, lowest, last and average price (1e-9) of the trades of the session before."""
+    prices = (session_highest(_highest()), session_lowest(_lowest()), _print(), vwap_session())
+    inputs = tuple(price * TICK for price in prices)
+    statistic = Statistic("session_prices", inputs, LastValues, whole=True)
+    return declare(
+        Component("prior_session", statistic, lambda past, _: past[-1], sessions=1, min_sessions=1)
+    )
+
+
+def _prior(part: str) -> pl.Expr:
+    """A price of the session before in ticks."""
+    return _prior_session().at(pl.lit(PRIOR.index(part))) / TICK
+
+
+@feature(
+    "prior_{part}_dist",
+    catalogue="X03",
+    unit="ticks",
+    source="catalogue",
+    tier=2,
+    params={"part": Choice(PRIOR)},
+    mirror="swap_odd",
+    tags=("fitted",),
+)
+def prior_dist(part: str) -> pl.Expr:
+    """Mid less the highest, lowest, last or average price of the session before.
+
+    Of trades; null where that session's data are not complete.
+    """
+    return mid_ticks() - _prior(part)
+
+
+@feature(
+    "overnight_gap",
+    catalogue="X03",
+    unit="ticks",
+    source="catalogue",
+    tier=2,
+    mirror="odd",
+    tags=("fitted",),
+)
+def overnight_gap() -> pl.Expr:
+    """The session's first mid less the last trade of the session before."""
+    return session_first(mid_ticks()) - _prior("close")
+
+
+# --- round numbers (X04) -----------------------------------------------------------------------
 
 
 @feature(

@@ -52,6 +52,22 @@ class MinuteMeans:
         return Pairs.of(keys, self.sums[keys] / self.counts[keys])
 
 
+class LastValues:
+    """Key: number of the input; value: the last it had."""
+
+    def __init__(self) -> None:
+        self.values: dict[int, float] = {}
+
+    def push(self, t: I64, inputs: Sequence[pl.Series]) -> None:
+        for key, series in enumerate(inputs):
+            known = series.drop_nulls()
+            if known.len():
+                self.values[key] = float(known[-1])
+
+    def result(self) -> Pairs:
+        return Pairs.of(list(self.values), list(self.values.values()))
+
+
 class RunningTotal:
     """Inputs: minute of the day, x, minute of the open, minutes from open to close.
 

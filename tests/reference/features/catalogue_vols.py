@@ -54,5 +54,7 @@ SLOW_VOLS: dict[str, Callable[..., Value]] = {
         mid_of(s, i), technical.opening(s, i, t, minutes)[1]
     ),
     "opening_breakout": technical.opening_breakout,
+    "prior_dist": technical.prior_dist,
+    "overnight_gap": technical.overnight_gap,
     "round_dist": technical.round_dist,
 }

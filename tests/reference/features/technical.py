@@ -197,12 +197,8 @@ def printed(s: Session, i: int, start: int = 0, stop: int = 2**63) -> list[float
     found = []
     for row in s.rows[: i + 1]:
         if start <= row["ts"] < stop and not row["first"]:
-            found += prices(s, row)
+            found += [price for price, _ in row["px_sz"]]
     return found
-
-
-def prices(s: Session, row: dict) -> list[float]:
-    return [] if row["trade_px"] is None else [row["trade_px"] / s.context.tick]
 
 
 def less(a: Value, b: Value) -> Value:
@@ -248,3 +244,26 @@ def round_dist(s: Session, i: int, t: int, points: int) -> Value:
     price, step = m * s.context.tick, points * NS
     steps = math.floor(abs(price) / step + 0.5)
     return (price - math.copysign(steps * step, price)) / s.context.tick
+
+
+def prior(s: Session, part: str) -> Value:
+    """A price of the session before, in ticks."""
+
+    def compute() -> Value:
+        day = s.past[-1]
+        prints = [p for row in day.rows if not row["first"] for p in row["px_sz"]]
+        prices = [price for price, _ in prints]
+        if part == "vwap":
+            return sum(p * z for p, z in prints) / sum(z for _, z in prints)
+        return {"high": max, "low": min, "close": lambda v: v[-1]}[part](prices)
+
+    return s.cached(f"prior {part}", 0, compute)
+
+
+def prior_dist(s: Session, i: int, t: int, part: str) -> Value:
+    return less(mid_of(s, i), prior(s, part))
+
+
+def overnight_gap(s: Session, i: int, t: int) -> Value:
+    first = next((m for j in range(i + 1) if (m := mid_of(s, j)) is not None), None)
+    return less(first, prior(s, "close"))
