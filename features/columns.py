@@ -32,9 +32,11 @@ to be complete (see ``features.events``).  Prices are Int64 in 1e-9, sizes and c
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 
 import polars as pl
 
+from features.windows import shared
 from pipeline.units import NS_PER_S
 
 BOOK_KEYS = ("event", "ts_recv", "valid", "state", "instrument_id", "publisher_id")
@@ -139,9 +141,10 @@ def if_ok_flow(x: pl.Expr) -> pl.Expr:
     return pl.when(OK_FLOW).then(x)
 
 
+@cache
 def mid_ticks() -> pl.Expr:
     """(b_0 + a_0) / 2 in ticks; null unless ok.  Every feature's mid price."""
-    return if_ok((px("bid") + px("ask")) / (2 * TICK))
+    return shared(if_ok((px("bid") + px("ask")) / (2 * TICK)))
 
 
 def ratio(top: pl.Expr, bottom: pl.Expr) -> pl.Expr:

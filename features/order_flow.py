@@ -14,7 +14,7 @@ import polars as pl
 from features.columns import OK_FLOW, add, depth, if_ok_flow, px, ratio, size
 from features.grids import ALL_WINDOWS, SIDES, TIME_AND_DECAY, TIME_WINDOWS
 from features.registry import Choice, Numbers, Windows, feature
-from features.windows import mean, previous, time_mean, total, window_sum
+from features.windows import mean, previous, shared, time_mean, total, window_sum
 
 FAR = {"bid": -(2**62), "ask": 2**62}
 """Stands for the price of an empty side, in 1e-9: beyond any real one, and no sum overflows."""
@@ -51,7 +51,7 @@ def contribution(level: int = 0) -> pl.Expr:
 
     Null on rows that are not ok_flow, and on the first of a segment.
     """
-    return side_flow("bid", level) - side_flow("ask", level)
+    return shared(side_flow("bid", level) - side_flow("ask", level))
 
 
 @feature(

@@ -73,7 +73,7 @@ class Prefix(State):
         self.sums.extend(drop, np.cumsum(carried)[1:])
 
     def read(self, node: Node, view: View) -> pl.Series:
-        upto = self.sums.data[view.local + 1]
+        upto = view.pick(self.sums.data, 1)
         if node.method == "total":
             return masked(upto, _known(view))
         start, warm = view.since(node.args[0])
@@ -100,11 +100,11 @@ class Decay(State):
 
     def read(self, node: Node, view: View) -> pl.Series:
         timeline = self.timeline
-        value = self.sums.data[view.local]
-        elapsed = view.t - timeline.ts.data[view.local]
+        value = view.pick(self.sums.data)
+        elapsed = view.t - view.pick(timeline.ts.data)
         if elapsed.any():
             value = value * np.exp2(-elapsed / float(self.half_life))
-        began = timeline.began.data[view.local]
+        began = view.pick(timeline.began.data)
         warm = view.t - began >= WARM_HALF_LIVES * self.half_life
         return masked(value, warm & _known(view))
 
@@ -191,8 +191,8 @@ class Counted(State):
 
     def read(self, node: Node, view: View) -> pl.Series:
         n = node.args[0]
-        count = self.count.data[view.local] - self.packed
-        inside = self.inside.data[view.local]
+        count = view.pick(self.count.data) - self.packed
+        inside = view.pick(self.inside.data)
         if node.method == "sum":
             keep = _known(view) & (inside >= n)
             upto = self.sums.data[np.where(keep, count, 0)]
@@ -322,7 +322,7 @@ class Grid(State):
             return pl.Series("", [None] * view.t.size, dtype=pl.Float64)
         found = np.searchsorted(samples.ts.data, view.t, side="right") - 1
         at = np.maximum(found, 0)
-        same = samples.segment.data[at] == self.timeline.segment.data[view.local]
+        same = samples.segment.data[at] == view.pick(self.timeline.segment.data)
         keep = (found >= 0) & same & _known(view)
         # Many decisions share a sample: evaluate each sample once.
         low, high = int(at[0]), int(at[-1])

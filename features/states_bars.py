@@ -98,7 +98,7 @@ class PackedExtreme(State):
 
     def read(self, node: Node, view: View) -> pl.Series:
         n, sign = node.args
-        count, origin = self.count.data[view.local], self.origin.data[view.local]
+        count, origin = view.pick(self.count.data), view.pick(self.origin.data)
         keep = _known(view) & (count - origin >= n)
         stop = count - self.packed
         start = np.maximum(stop - n, 0)
@@ -123,7 +123,7 @@ class SessionExtreme(State):
         self.values.extend(drop, so_far[1:])
 
     def read(self, node: Node, view: View) -> pl.Series:
-        values = self.values.data[view.local]
+        values = view.pick(self.values.data)
         keep = np.isfinite(values) & _known(view)
         return masked(self.sign * np.where(keep, values, 0.0), keep)
 
@@ -157,8 +157,8 @@ class Recursive(State):
         self.valid.extend(drop, known)
 
     def read(self, node: Node, view: View) -> pl.Series:
-        keep = self.valid.data[view.local] & _known(view)
-        return masked(self.values.data[view.local], keep)
+        keep = view.pick(self.valid.data) & _known(view)
+        return masked(view.pick(self.values.data), keep)
 
 
 class Latest(State):
@@ -206,9 +206,9 @@ class Latest(State):
 
     def read(self, node: Node, view: View) -> pl.Series:
         size = node.args[0]
-        stop = self.count.data[view.local] - self.packed
+        stop = view.pick(self.count.data) - self.packed
         upto = self.amounts.data[stop]
-        keep = _known(view) & (upto - self.origin.data[view.local] >= size)
+        keep = _known(view) & (upto - view.pick(self.origin.data) >= size)
         start = np.searchsorted(self.amounts.data, upto - size, side="right") - 1
         start = np.where(keep, start, stop)
         return masked(self.sums.data[stop] - self.sums.data[start], keep)
@@ -290,7 +290,7 @@ class Bars(State):
         else:
             found = np.searchsorted(samples.ts.data, view.t, side="right") - 1
         at = np.maximum(found, 0)
-        same = samples.segment.data[at] == self.timeline.segment.data[view.local]
+        same = samples.segment.data[at] == view.pick(self.timeline.segment.data)
         keep = (found >= 0) & same & _known(view)
         low, high = int(at[0]), int(at[-1])
         rows = np.arange(low, high + 1)

@@ -58,9 +58,9 @@ class Packed(State):
         self.before_segment = int(origin[-1])
 
     def _span(self, node: Node, view: View) -> tuple[I64, I64, Bool]:
-        stop = self.count.data[view.local]
+        stop = view.pick(self.count.data)
         if node.method == "rows":
-            keep = self.inside.data[view.local] >= node.args[0]
+            keep = view.pick(self.inside.data) >= node.args[0]
             if view.known is not None:
                 keep &= view.known
             return stop - node.args[0], stop, keep

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import pyarrow as pa
 
 from features.components import Fitted
 from features.kernels import count_until
@@ -27,6 +28,15 @@ from features.windows import MARK, Node, reachable
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
+
+
+_ARROW: Mapping[str, pa.DataType] = {
+    "<i8": pa.int64(),
+    "<f8": pa.float64(),
+    "<i4": pa.int32(),
+    "<f4": pa.float32(),
+}
+"""numpy's names of the types that Arrow holds in the same bytes."""
 
 
 @dataclass
@@ -39,14 +49,30 @@ class Rows:
 
 
 class Series1:
-    """Values of the kept rows in one array; grows at the end, shrinks at the front."""
+    """Values of the kept rows in one array; grows at the end, shrinks at the front.
+
+    ``data`` is a view of a larger array, so that most chunks are copied once, not with all that
+    is kept.  What was handed out stays as it was: values move to a new array, never in place.
+    """
 
     def __init__(self, dtype: Any) -> None:
         self.data = np.empty(0, dtype=dtype)
+        self._room = self.data
+        self._stop = 0
+        """Where ``data`` ends in the larger array."""
 
     def extend(self, drop: int, new: npt.NDArray[Any]) -> None:
         """Forget the first ``drop`` values, append new ones."""
-        self.data = np.concatenate([self.data[drop:], new])
+        kept = self.data[drop:]
+        total = kept.size + new.size
+        ours = self.data.base is self._room and kept.dtype == np.result_type(kept, new)
+        if not ours or self._stop + new.size > self._room.size:
+            self._room = np.empty(2 * total, dtype=np.result_type(kept, new))
+            self._room[: kept.size] = kept
+            self._stop = kept.size
+        self._room[self._stop : self._stop + new.size] = new
+        self._stop += new.size
+        self.data = self._room[self._stop - total : self._stop]
 
 
 class State(ABC):
@@ -186,6 +212,15 @@ class View:
             self._local: I64 = np.maximum(self.now - self.timeline.base, 0)
         return self._local
 
+    def pick(self, values: npt.NDArray[Any], shift: int = 0) -> npt.NDArray[Any]:
+        """Values of kept rows at the decision points, or ``shift`` rows later: not a copy where
+        they are consecutive rows.
+        """
+        if self.frame is None or not self.now.size:
+            return values[self.local + shift]
+        start = int(self.now[0]) - self.timeline.base + shift
+        return values[start : start + self.now.size]
+
     @property
     def first(self) -> I64:
         """Number of the first row of each decision's segment."""
@@ -254,24 +289,37 @@ class View:
 
 def masked(values: npt.NDArray[Any], keep: Bool) -> pl.Series:
     """A series of the values, null where ``keep`` is false."""
-    series = pl.Series("", values)
     if keep.all():
-        return series
-    return pl.select(pl.when(pl.Series(keep)).then(series)).to_series()
+        return pl.Series("", values)
+    kind = _ARROW.get(values.dtype.str)
+    if kind is None:
+        return pl.select(pl.when(pl.Series(keep)).then(pl.Series("", values))).to_series()
+    # Straight from the two buffers: polars takes six times as long.
+    bits = pa.py_buffer(np.packbits(keep, bitorder="little"))
+    data = pa.py_buffer(np.ascontiguousarray(values))
+    return pl.Series("", pa.Array.from_buffers(kind, values.size, [bits, data]))
 
 
 def as_float(series: pl.Series, fill: float = 0.0) -> F64:
-    """The values as Float64, nulls filled."""
-    return series.cast(pl.Float64).fill_null(fill).to_numpy(writable=True)
+    """The values as Float64, nulls filled; may be changed."""
+    return _filled(series.cast(pl.Float64), fill)
 
 
 def present(series: pl.Series) -> Bool:
-    """True where there is a value."""
+    """True where there is a value; may be changed."""
+    if not series.null_count():
+        return np.ones(series.len(), dtype=np.bool_)
     return series.is_not_null().to_numpy(writable=True)
 
 
 def as_exact(series: pl.Series) -> npt.NDArray[Any]:
-    """Integers (and truth) as Int64, others as Float64; nulls are 0."""
+    """Integers (and truth) as Int64, others as Float64; nulls are 0; may be changed."""
     if series.dtype.is_float():
         return as_float(series)
-    return series.cast(pl.Int64).fill_null(0).to_numpy(writable=True)
+    return _filled(series.cast(pl.Int64), 0)
+
+
+def _filled(series: pl.Series, fill: float) -> npt.NDArray[Any]:
+    if series.null_count():
+        series = series.fill_null(fill)
+    return series.to_numpy(writable=True)
