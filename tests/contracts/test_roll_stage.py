@@ -62,7 +62,8 @@ class Deliveries:
             outputs.writer(INSTRUMENTS).write(conform(frame, INSTRUMENTS))
             return
         day, symbol = date.fromisoformat(task.partition["date"]), task.partition["symbol"]
-        volume = TRADED[symbol][DAYS.index(day)]
+        number = DAYS.index(day) if day in DAYS else 0
+        volume = TRADED[symbol][number]
         begins = datetime(day.year, day.month, day.day, tzinfo=UTC)
         times = [begins + timedelta(hours=15), begins + timedelta(hours=22, minutes=30)]
         base = int(day.strftime("%Y%m%d")) * 10**10
@@ -71,7 +72,7 @@ class Deliveries:
         trades = trades.with_columns(stamps.alias("ts_recv"), stamps.alias("ts_event"))
         trades = trades.with_columns(pl.lit("B").alias("side"), pl.lit(1).alias("price"))
         outputs.writer(TRADES).write(conform(trades, TRADES))
-        mid = MIDS[symbol] + DAYS.index(day)
+        mid = MIDS[symbol] + number
         # The last row of the evening belongs to the next session, and is another price.
         book = pl.DataFrame(
             {
@@ -155,6 +156,17 @@ def test_another_day_is_taken_in_and_the_past_stands(tmp_path: Path) -> None:
     run(Deliveries(), tmp_path)
     assert run(RollStage(), tmp_path).done == 1
     assert series(tmp_path, "v")[: len(before)] == before
+
+
+def test_a_day_of_no_session_is_left_out(lake: Path, tmp_path: Path) -> None:
+    saturday = date(2025, 3, 8)
+    before = series(lake, "v")
+    run(Deliveries(days=(*DAYS, saturday)), lake)
+    assert run(RollStage(), lake).exit_code == 0
+    assert series(lake, "v") == before
+    alone = tmp_path / "alone"
+    run(Deliveries(days=(saturday,)), alone)
+    assert run(RollStage(), alone).tasks == 0
 
 
 def test_roots_are_chosen_with_their_symbols(lake: Path) -> None:
