@@ -81,6 +81,8 @@ class BookSettings:
     """`mbo book` writes the table `flow`; features need it."""
     order_life: bool = False
     """`mbo book` writes the table `order_life`, too."""
+    queue: bool = False
+    """`mbo book` writes the table `queue`, too; features of single orders need it."""
 
 
 @dataclass(frozen=True)

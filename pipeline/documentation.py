@@ -60,6 +60,7 @@ def all_tables() -> list[Table]:
         early["consolidated"],
         early["quality"],
         early["order_life"],
+        early["queue"],
         early["statistics"],
         early["fits"],
         early["volumes"],

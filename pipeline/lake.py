@@ -38,6 +38,7 @@ WHICH_COMMAND = {
     "consolidated": "mbo book",
     "quality": "mbo book",
     "order_life": "mbo book --order-life",
+    "queue": "mbo book --queue",
     "statistics": "mbo features",
     "fits": "mbo features",
     "volumes": "mbo features",

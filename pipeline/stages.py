@@ -17,6 +17,7 @@ STAGES: dict[str, str] = {
     "instruments": "pipeline.ingest.stage:INSTRUMENTS",
     "book": "pipeline.book.stage:BOOK",
     "order_life": "pipeline.book.life_stage:ORDER_LIFE",
+    "queue": "pipeline.book.queue_stage:QUEUE",
     "rolls": "pipeline.rolls_stage:ROLLS_STAGE",
     "statistics": "pipeline.fitting:STATISTICS_STAGE",
     "fits": "pipeline.fitting:FITS_STAGE",

@@ -14,6 +14,7 @@ from typing import Literal
 import pyarrow as pa
 
 from pipeline.book.life_columns import LIFE_COLUMNS
+from pipeline.book.queue_columns import QUEUE_COLUMNS
 from pipeline.columns import (
     EVENT,
     INSTRUMENT,
@@ -373,6 +374,15 @@ ORDER_LIFE = Table(
     LIFE_COLUMNS,
 )
 
+QUEUE = Table(
+    "queue",
+    "date",
+    1,
+    "the rows of `book`, in the same order: what single orders tell of the touch after it, and of "
+    "what happened since the previous row; on request",
+    QUEUE_COLUMNS,
+)
+
 VOLUMES = Table(
     "volumes", "root", 1, "trading session and outright future of a root", VOLUME_COLUMNS
 )
@@ -423,7 +433,7 @@ FITS = Table(
 )
 
 STATIC_TABLES: tuple[Table, ...] = (
-    MBO, SOURCES, INSTRUMENTS, FLOW, TRADES, CONSOLIDATED, QUALITY, ORDER_LIFE,
+    MBO, SOURCES, INSTRUMENTS, FLOW, TRADES, CONSOLIDATED, QUALITY, ORDER_LIFE, QUEUE,
     STATISTICS, FITS, VOLUMES, ROLLS,
 )  # fmt: skip
 

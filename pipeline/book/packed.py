@@ -135,7 +135,7 @@ def _from_states(
 ) -> Callable[[PackedInputs, str], Mapping[str, Sequence[Stored]]]:
     def choose(found: PackedInputs, symbol: str) -> Mapping[str, Sequence[Stored]]:
         mbo = found.of("mbo", symbol)
-        chosen = {"mbo": mbo, "book_counts": found.of("book_counts", symbol)}
+        chosen = {name: found.of(name, symbol) for name in ("mbo", "book", "book_counts")}
         if uses(mbo[0]):
             states = found.of("book_state", symbol)
             chosen["book_state"] = sorted(states, key=lambda s: s.partition["date"])[-1:]

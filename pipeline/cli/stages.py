@@ -248,15 +248,19 @@ def book(
     order_life: Annotated[
         bool, typer.Option("--order-life", help="Write a row per resting order, too.")
     ] = False,
+    queue: Annotated[
+        bool, typer.Option("--queue", help="Write what single orders tell beside each row, too.")
+    ] = False,
 ) -> int:
     """Rebuild books, flow, trades and quality from MBO records.
 
     Example: mbo book --symbols 'ES*' --start 2025-05-01 --end 2025-05-09
     """
-    settings = call.settings.with_values(book={"order_life": order_life or None})
+    settings = call.settings.with_values(
+        book={"order_life": order_life or None, "queue": queue or None}
+    )
     names = ["ingest", "instruments", "book"]
-    if settings.book.order_life:
-        names.append("order_life")
+    names += [name for name in ("order_life", "queue") if getattr(settings.book, name)]
     stages = load(names, settings, explicit_raw=False)
     return finish(call, run_stages(call, stages, settings))
 

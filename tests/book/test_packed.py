@@ -14,6 +14,7 @@ import pytest
 
 from pipeline import packing, tables
 from pipeline.book.life_stage import ORDER_LIFE
+from pipeline.book.queue_stage import QUEUE
 from pipeline.book.stage import BOOK
 from pipeline.book.state import METADATA_KEY
 from pipeline.catalog import LakeCatalog
@@ -22,7 +23,7 @@ from pipeline.errors import RequestError
 from pipeline.lake import open_lake
 from pipeline.reading import parts_of, read_table
 from pipeline.runner import RunOptions, StageSummary, run_stage
-from pipeline.stage import Catalog, Inputs, Outputs, Partition, Selection, Task
+from pipeline.stage import Catalog, Inputs, Outputs, Partition, Selection, Stage, Task
 from tests.book.support import Market, wild
 from tests.book.test_stage import DAY_NS, Days, Quiet, Records, mbo_table
 from tests.reference.records import SNAPSHOT, Rec
@@ -208,16 +209,17 @@ def test_other_materialisations(tmp_path: Path, mode: str) -> None:
 
 
 @pytest.mark.usefixtures("small_groups")
-def test_lives_of_orders_are_the_same(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stage", [ORDER_LIFE, QUEUE], ids=lambda s: s.name)
+def test_tables_on_request_are_the_same(tmp_path: Path, stage: Stage) -> None:
     days = market_days(7, NAMES[:4], DATES[:3])
     lives = []
     for name, packed in (("symbols", ()), ("packed", DATES[::2])):
         run(tmp_path / name, days, *packed)
         catalog = LakeCatalog(tmp_path / name)
         options = RunOptions(workers=1)
-        summary = run_stage(ORDER_LIFE, catalog, Settings(), Selection(), options, Quiet())
+        summary = run_stage(stage, catalog, Settings(), Selection(), options, Quiet())
         assert summary.failed == summary.blocked == [], summary.details
-        found = catalog.partitions("order_life")
+        found = catalog.partitions(stage.name)
         lives.append({item.partition.path: read_table(item) for item in found})
     one, two = lives
     assert one.keys() == two.keys()
