@@ -6,6 +6,7 @@ to be complete (see ``features.events``).  Prices are Int64 in 1e-9, sizes and c
 ========================== =====================================================================
 ``bid_px_00`` ...          the book after the event, in the names of the table ``book``
 ``bid_l1_add_sz`` ...      what happened since the row before, in the names of the table ``flow``
+``bid_max_sz filled_life`` ... what single orders tell, in the names of the table ``queue``
 ``trade_ct trade_sz``      prints of the event, and their contracts
 ``buy_ct buy_sz``          of these, by an aggressive buyer; ``sell_ct sell_sz`` by a seller
 ``buy_orders sell_orders`` 1 if the event has prints of that aggressor: its orders

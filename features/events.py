@@ -32,6 +32,7 @@ from features.columns import (
     TRADE_VALUES,
 )
 from features.components import Fitted
+from pipeline.book.queue_columns import QUEUE_FLOWS, QUEUE_STATES
 from pipeline.errors import InputError
 from pipeline.units import NS_PER_DAY, PRICE_SCALE
 
@@ -106,17 +107,33 @@ class Source(Protocol):
 
     def rows(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """Chunks, in order, of the session's rows: all of ``BOOK_KEYS``, the touch, and the
-        named columns of book, flow and trades.  Rows around the session may be included.
+        named columns of book, flow, trades and queue.  Rows around the session may be included.
         """
+
+
+_QUEUE = frozenset((*QUEUE_STATES, *QUEUE_FLOWS))
+
+
+def queue_columns(names: Iterable[str]) -> list[str]:
+    """Which columns of the table ``queue`` are behind the columns of events."""
+    return sorted(_QUEUE.intersection(names))
 
 
 def split_columns(names: Iterable[str]) -> tuple[list[str], list[str], list[str]]:
     """Which columns of book, of flow and of trades are behind the columns of events."""
-    wanted = set(names) - set(SCALARS) - set(EVENT_COLUMNS)
+    wanted = set(names) - set(SCALARS) - set(EVENT_COLUMNS) - _QUEUE
     trades = [name for name in TRADE_COLUMNS if name in wanted]
     wanted -= set(trades)
     book = sorted(name for name in wanted if name[4:7] in ("px_", "sz_", "ct_"))
     return book, sorted(wanted - set(book)), trades
+
+
+def tables_needed(names: Iterable[str]) -> tuple[str, ...]:
+    """Tables besides ``book`` that the columns need."""
+    wanted = list(names)
+    _, flow, trades = split_columns(wanted)
+    used = {"flow": flow, "trades": trades, "queue": queue_columns(wanted)}
+    return tuple(name for name, columns in used.items() if columns)
 
 
 def levels_needed(names: Iterable[str]) -> int:
@@ -174,7 +191,7 @@ class EventBuilder:
 
     context: Context
     carried: tuple[str, ...]
-    """Columns of flow and trades that are sums: they pass from a snapshot row to the next."""
+    """Columns that are sums since the row before: they pass from a snapshot row to the next."""
     segment: int = -1
     """Ordinal of the last segment that began."""
     inside: bool = False
@@ -382,10 +399,13 @@ class Events:
     """The events of a source, chunk by chunk; ``end`` is known when they are exhausted."""
 
     def __init__(self, source: Source, columns: Iterable[str]) -> None:
-        book, flow, trades = split_columns(columns)
+        names = list(columns)
+        book, flow, trades = split_columns(names)
+        queue = queue_columns(names)
         self._source = source
-        self._columns = [*book, *flow, *trades]
+        self._columns = [*book, *flow, *trades, *queue]
         sums = [name for name in trades if name not in TRADE_VALUES]
+        sums += [name for name in queue if name in QUEUE_FLOWS]
         self._builder = EventBuilder(source.context, tuple(flow + sums))
         self.end = 0
 
@@ -408,6 +428,7 @@ class Tables:
     flow: pl.DataFrame | None = None
     trades: pl.DataFrame | None = None
     chunk: int = 65_536
+    queue: pl.DataFrame | None = None
 
     def rows(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """See :class:`Source`."""
@@ -417,6 +438,9 @@ class Tables:
         if flow:
             assert self.flow is not None
             frame = frame.with_columns(self.flow.select(flow))
+        if queue := queue_columns(columns):
+            assert self.queue is not None
+            frame = frame.with_columns(self.queue.select(queue))
         if trades:
             assert self.trades is not None
             prints = trades_by_event(self.trades, self.context.tick, trades)

@@ -31,7 +31,7 @@ import polars as pl
 
 from features.columns import mid_ticks
 from features.components import Component, components_of
-from features.events import levels_needed, split_columns
+from features.events import levels_needed, tables_needed
 from features.normalise import MARK, normalised
 from features.parameters import Bars, Choice, Named, Numbers, Parameter, Windows
 from features.windows import (
@@ -78,6 +78,8 @@ BUILT_IN = (
     "costs",
     "messages",
     "activity",
+    "queues",
+    "order_traces",
     "volatility",
     "variation",
     "returns",
@@ -240,8 +242,7 @@ class Column:
     @property
     def tables(self) -> tuple[str, ...]:
         """Tables it reads besides ``book``."""
-        _, flow, trades = split_columns(self.roots)
-        return tuple(name for name, used in (("flow", flow), ("trades", trades)) if used)
+        return tables_needed(self.roots)
 
     @property
     def warm_up(self) -> str:

@@ -27,7 +27,13 @@ from pipeline.contracts import VOLUMES, Volumes, resolve
 from pipeline.errors import RequestError
 from pipeline.fitting import chosen_set, read_fits
 from pipeline.frames import LakeRows
-from pipeline.session_inputs import SessionPlanner, check_book, session_before, session_rows
+from pipeline.session_inputs import (
+    SessionPlanner,
+    check_book,
+    check_queue,
+    session_before,
+    session_rows,
+)
 from pipeline.stage import Catalog, Inputs, Outputs, Selection, TableRef, Task, Writer
 from pipeline.tables import DYNAMIC_VERSIONS, FEATURE_KEYS, Table
 
@@ -102,8 +108,10 @@ class FeatureStage:
         """
         chosen = chosen_set(settings)
         check_book(chosen.columns, settings)
+        check_queue(chosen.columns, catalog)
         selection = resolve(selection, catalog)
-        planner = SessionPlanner(catalog, settings)
+        tables = {name for column in chosen.columns.all for name in column.tables}
+        planner = SessionPlanner(catalog, settings, tables)
         read = {name for column in chosen.columns.all for name in column.roots}
         volumes = Volumes(catalog) if read.intersection(VOLUMES) else None
         needs_fits = bool(chosen.columns.components)

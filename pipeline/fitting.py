@@ -20,10 +20,12 @@ import polars as pl
 import pyarrow as pa
 
 from features.components import COMPONENTS, Component, Fitted, Pairs, Statistic, fit
+from features.events import tables_needed
 from features.gather import gather
 from features.kernels import compile_kernels
 from features.registry import FEATURES, LABELS
 from features.sets import FeatureSet, feature_set, load_user_features
+from features.windows import root_columns
 from pipeline.calendar import Session
 from pipeline.config import FitSettings, Settings
 from pipeline.contracts import resolve
@@ -33,6 +35,7 @@ from pipeline.session_inputs import (
     SessionPlanner,
     SymbolSessions,
     check_book,
+    check_queue,
     session_rows,
 )
 from pipeline.stage import (
@@ -142,7 +145,9 @@ class StatisticsStage:
         if not components:
             return []
         check_book(chosen.columns, settings)
-        planner = SessionPlanner(catalog, settings)
+        check_queue(chosen.columns, catalog)
+        inputs = [x for component in components for x in component.statistic.inputs]
+        planner = SessionPlanner(catalog, settings, tables_needed(root_columns(inputs)))
         names = sorted({component.statistic.name for component in components})
         tasks: dict[Partition, Task] = {}
         for wanted in _wanted(planner, chosen, settings, selection):

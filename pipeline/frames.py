@@ -1,7 +1,7 @@
-"""A session's rows of `book`, `flow` and `trades`, read from the lake as features want them.
+"""A session's rows of `book`, `flow`, `trades` and `queue`, read from the lake as features want.
 
-Only the columns asked for are read, a batch at a time; `flow` has the rows of `book` in the same
-order, and the prints of an event stand beside its row.
+Only the columns asked for are read, a batch at a time; `flow` and `queue` have the rows of `book`
+in the same order, and the prints of an event stand beside its row.
 """
 
 from __future__ import annotations
@@ -14,7 +14,13 @@ import polars as pl
 import pyarrow as pa
 
 from features.columns import BOOK_KEYS, TOUCH
-from features.events import Context, join_trades, split_columns, trades_by_event
+from features.events import (
+    Context,
+    join_trades,
+    queue_columns,
+    split_columns,
+    trades_by_event,
+)
 from pipeline.errors import InputError
 from pipeline.reading import BATCH_ROWS, Part, parts_of, read_table
 from pipeline.stage import Stored
@@ -24,11 +30,12 @@ TRADE_INPUTS = ("event", "price", "size", "side")
 
 @dataclass(frozen=True)
 class Day:
-    """Partitions of one UTC day; those of flow have the rows of those of book."""
+    """Partitions of one UTC day; those of flow and queue have the rows of those of book."""
 
     book: Stored
     flow: Stored | None
     trades: Stored | None
+    queue: Stored | None = None
 
 
 @dataclass(frozen=True)
@@ -52,13 +59,14 @@ class LakeRows:
         Raises
         ------
         InputError
-            If the files of book and flow do not fit together.
+            If the files of the tables do not fit together.
         """
         book, flow, trades = split_columns(columns)
+        queue = queue_columns(columns)
         names = list(dict.fromkeys([*BOOK_KEYS, *TOUCH, *book]))
         for day in self.days:
             prints = self._prints(day, trades) if trades else None
-            for batch in self._batches(day, names, flow):
+            for batch in self._batches(day, names, flow, queue):
                 frame = batch
                 if prints is not None:
                     frame = join_trades(frame, _within(prints, frame["event"]), trades)
@@ -71,25 +79,30 @@ class LakeRows:
         frame = _frame(read_table(day.trades, TRADE_INPUTS))
         return trades_by_event(frame, self.context.tick, columns)
 
-    def _batches(self, day: Day, names: list[str], flow: list[str]) -> Iterator[pl.DataFrame]:
-        beside = parts_of(day.flow) if flow and day.flow is not None else None
+    def _batches(
+        self, day: Day, names: list[str], flow: list[str], queue: list[str]
+    ) -> Iterator[pl.DataFrame]:
+        beside = [
+            (name, parts_of(stored), columns)
+            for name, stored, columns in (("flow", day.flow, flow), ("queue", day.queue, queue))
+            if columns and stored is not None
+        ]
         for part in parts_of(day.book):
             start = _rows_before(part, self.first_ns)
-            books = _slices(part, names, start)
-            if beside is None:
-                for table in books:
-                    yield _frame(table)
-                continue
-            other = next(beside, None)
-            if other is None or other.rows != part.rows:
-                rows = other.rows if other else 0
-                raise InputError.at(
-                    other.path if other else part.path,
-                    f"{rows:,} rows of flow beside {part.rows:,} of book",
-                    todo="run `mbo book --force`",
-                )
-            for table, more in zip(books, _slices(other, flow, start), strict=True):
-                yield pl.concat([_frame(table), _frame(more)], how="horizontal")
+            slices = [_slices(part, names, start)]
+            for name, parts, columns in beside:
+                other = next(parts, None)
+                if other is None or other.rows != part.rows:
+                    rows = other.rows if other else 0
+                    flag = "--queue " if name == "queue" else ""
+                    raise InputError.at(
+                        other.path if other else part.path,
+                        f"{rows:,} rows of {name} beside {part.rows:,} of book",
+                        todo=f"run `mbo book {flag}--force`",
+                    )
+                slices.append(_slices(other, columns, start))
+            for tables in zip(*slices, strict=True):
+                yield pl.concat([_frame(table) for table in tables], how="horizontal")
 
 
 def _frame(table: pa.Table) -> pl.DataFrame:

@@ -7,7 +7,7 @@ one; :func:`session_rows` turns such a task into a source of events.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -75,11 +75,15 @@ class SessionFacts:
 
 
 class SessionPlanner:
-    """Plans tasks by trading session, from what the lake holds."""
+    """Plans tasks by trading session, from what the lake holds.
 
-    def __init__(self, catalog: Catalog, settings: Settings) -> None:
+    ``tables`` names those read besides the usual ones: `queue`, where the columns need it.
+    """
+
+    def __init__(self, catalog: Catalog, settings: Settings, tables: Collection[str] = ()) -> None:
         self.catalog = catalog
         self.settings = settings
+        self.tables = (*INPUT_TABLES, *(("queue",) if "queue" in tables else ()))
         self._instruments = _instruments(catalog)
         self._gates = Gates(catalog, settings)
 
@@ -115,7 +119,7 @@ class SessionPlanner:
         for day in wanted:
             keys = Partition.of(dataset=dataset, date=day, symbol=symbol)
             missing = day not in days
-            inputs += [TableRef(table, keys, optional=missing) for table in INPUT_TABLES]
+            inputs += [TableRef(table, keys, optional=missing) for table in self.tables]
         row = self._instrument(dataset, symbol, session.date)
         params = {
             "calendar": of.calendar.name,
@@ -213,10 +217,10 @@ def session_rows(task: Task, inputs: Inputs, fits: Mapping[str, Fitted] | None =
     hours = params["hours"]
     stored = {
         table: {item.partition["date"]: item for item in inputs.all(table)}
-        for table in INPUT_TABLES
+        for table in (*INPUT_TABLES, "queue")
     }
     days = [
-        Day(book, stored["flow"].get(day), stored["trades"].get(day))
+        Day(book, *(stored[table].get(day) for table in ("flow", "trades", "queue")))
         for day, book in sorted(stored["book"].items())
     ]
     context = Context(
@@ -238,6 +242,24 @@ def session_rows(task: Task, inputs: Inputs, fits: Mapping[str, Fitted] | None =
         fits=fits or {},
     )
     return LakeRows(context, tuple(days), hours["preopen"], hours["end"])
+
+
+def check_queue(chosen: FeatureSet, catalog: Catalog) -> None:
+    """Make sure there is a table `queue` if the set needs it.
+
+    Raises
+    ------
+    RequestError
+        Naming the columns and what to run.
+    """
+    needing = [column.name for column in chosen.all if "queue" in column.tables]
+    if needing and not catalog.partitions("queue"):
+        names = ", ".join(needing[:3]) + (", ..." if len(needing) > 3 else "")
+        raise RequestError(
+            f"feature set {chosen.name!r}: {names} need{'s' if len(needing) == 1 else ''} the "
+            "table `queue`, which is made on request; run `mbo book --queue`, or leave them out "
+            "of the set"
+        )
 
 
 def check_book(chosen: FeatureSet, settings: Settings) -> None:

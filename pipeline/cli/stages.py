@@ -270,8 +270,9 @@ def _feature_stages(settings: Settings) -> list[str]:
     from pipeline.fitting import chosen_set
 
     fitted = bool(chosen_set(settings).columns.components)
-    between = ["statistics", "fits"] if fitted else []
-    return ["ingest", "instruments", "book", "rolls", *between, "features"]
+    between = ["queue"] if settings.book.queue else []
+    between += ["rolls", *(["statistics", "fits"] if fitted else [])]
+    return ["ingest", "instruments", "book", *between, "features"]
 
 
 def features(

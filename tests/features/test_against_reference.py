@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from features.engine import compute
 from features.events import Tables
 from features.registry import FEATURES, LABELS, Column, Family
+from pipeline.book.queue_columns import QUEUE_FLOWS, QUEUE_STATES
 from pipeline.errors import InputError
 from tests.features.past import past_worlds, with_past
 from tests.features.worlds import FAST, SLOW, make_world
@@ -63,7 +64,12 @@ def world(seed: int, kind: str) -> tuple[Tables, Session]:
 def slow(tables: Tables) -> Session:
     assert tables.flow is not None
     assert tables.trades is not None
-    return prepare(tables.context, tables.book, tables.flow, tables.trades)
+    assert tables.queue is not None
+    # The states of `queue` stand where those of the book do; its flows pass on and begin anew
+    # as those of `flow` do.
+    book = tables.book.with_columns(tables.queue.select(QUEUE_STATES))
+    flow = tables.flow.with_columns(tables.queue.select(QUEUE_FLOWS))
+    return prepare(tables.context, book, flow, tables.trades)
 
 
 @cache

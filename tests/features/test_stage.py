@@ -215,3 +215,40 @@ def test_a_changed_file_of_the_users_own_is_computed_again(lake: Path, tmp_path:
         assert read(stored(lake)[0])["doubled_mid"].equals(-first["doubled_mid"], check_names=False)
     finally:
         FEATURES.forget(str(path.resolve()))
+
+
+ORDERS = {"orders": {"features": ["mid", "max_share_bid", "refill_rate_ask_10s"]}}
+
+
+def test_features_of_single_orders_need_their_table(lake: Path) -> None:
+    message = "set 'orders': max_share_bid, refill_rate_ask_10s need the table `queue`.*--queue`"
+    with pytest.raises(RequestError, match=message):
+        run(FeatureStage(), lake, with_set("orders", ORDERS))
+
+
+def test_features_of_single_orders_over_midnight(tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+    run(Upstream(queue=True), lake)
+    assert run(FeatureStage(), lake, with_set("orders", ORDERS)).done == SESSIONS
+    session = calendar_for(DATASET, SYMBOL).session(date(2025, 3, 5))
+    assert session is not None
+    world = market()
+    context = replace(world.context, segments=session.segments, rth=session.rth)
+    chosen = feature_set("orders", ORDERS).features
+    expected = pl.concat(list(compute(replace(world, context=context), chosen)))
+    (item,) = stored(lake)
+    assert read(item).equals(expected)
+    assert expected["max_share_bid"].null_count() < expected.height
+    # Sets that do not need the table do not read it.
+    run(FeatureStage(), lake)
+    run(Upstream(queue=True, short=1), lake)
+    assert run(FeatureStage(), lake).up_to_date == SESSIONS
+
+
+def test_a_queue_that_does_not_fit_its_book_is_one_clear_line(tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+    run(Upstream(queue=True, short=1), lake)
+    summary = run(FeatureStage(), lake, with_set("orders", ORDERS))
+    assert summary.exit_code == 1
+    assert "rows of queue beside" in summary.failed[0][1]
+    assert "run `mbo book --queue --force`" in summary.failed[0][1]

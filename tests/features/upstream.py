@@ -12,7 +12,7 @@ import pyarrow as pa
 from features.events import Tables
 from pipeline.config import Settings
 from pipeline.stage import Catalog, Inputs, Outputs, Partition, Selection, Task
-from pipeline.tables import FLOW, INSTRUMENTS, TRADES, Table, book_table
+from pipeline.tables import FLOW, INSTRUMENTS, QUEUE, TRADES, Table, book_table
 from tests.features.worlds import FAST, MIDNIGHT, TICK, make_world
 
 DATASET, SYMBOL = "GLBX.MDP3", "ESH5"
@@ -50,11 +50,18 @@ class Upstream:
     tick: int | None = TICK
     name: str = "upstream"
     version: int = 1
-    tables: Sequence[str] = ("book", "flow", "trades", "instruments")
+    tables: Sequence[str] = ("book", "flow", "trades", "queue", "instruments")
+    queue: bool = False
+    """Write `queue`, too."""
+    short: int = 0
+    """So many of its rows are missing."""
 
     def plan(self, catalog: Catalog, settings: Settings, selection: Selection) -> list[Task]:
         tasks = [
-            Task(Partition.of(dataset=DATASET, date=day, symbol=SYMBOL), params={"rows": 1})
+            Task(
+                Partition.of(dataset=DATASET, date=day, symbol=SYMBOL),
+                params={"rows": 1, "queue": self.queue, "short": self.short},
+            )
             for day in self.days
         ]
         about = Partition.of(dataset=DATASET)
@@ -80,6 +87,11 @@ class Upstream:
         outputs.writer(book_table(10)).write(conform(book, book_table(10)))
         outputs.writer(FLOW).write(conform(flow, FLOW))
         outputs.writer(TRADES).write(conform(trades, TRADES))
+        if self.queue:
+            assert world.queue is not None
+            times = world.book["event"], world.book["ts_recv"]
+            queue = world.queue.with_columns(*times).filter(wanted)
+            outputs.writer(QUEUE).write(conform(queue.head(queue.height - self.short), QUEUE))
 
     def warm(self) -> None:
         """Nothing to compile."""

@@ -12,8 +12,11 @@ import polars as pl
 from features.events import Context, Tables
 from pipeline.tables import FLOW_KINDS, SIDES, ZONES, flow_column
 from pipeline.units import NS_PER_DAY, NS_PER_MS, NS_PER_S
+from tests.features.orders import make_queue, scaled_queue
 
 TICK = 250_000_000
+FEW = 10_000
+"""Larger worlds have no table `queue`: its rows are drawn order by order."""
 MIDNIGHT = 1_741_132_800 * NS_PER_S  # 2025-03-05, in the middle of the session
 DEPTH = 10
 
@@ -94,7 +97,10 @@ def make_world(
         multiplier=Fraction(50),
         depth=DEPTH,
     )
-    return Tables(context, book, flow, _trades(rng, book if prints else book.head(0), level))
+    trades = _trades(rng, book if prints else book.head(0), level)
+    few = rows <= FEW
+    queue = make_queue(np.random.default_rng((seed, 1)), book) if few else None
+    return Tables(context, book, flow, trades, queue=queue)
 
 
 def _book(rng: np.random.Generator, rows: int, level: int) -> pl.DataFrame:
@@ -146,6 +152,7 @@ def _trades(rng: np.random.Generator, book: pl.DataFrame, level: int) -> pl.Data
 def mirrored(world: Tables) -> Tables:
     """The same market seen from the other side: sides swapped, prices negated."""
     assert world.flow is not None
+    assert world.queue is not None
     assert world.trades is not None
     swap = {"bid": "ask", "ask": "bid"}
 
@@ -157,12 +164,14 @@ def mirrored(world: Tables) -> Tables:
     book = book.with_columns(-pl.col(c) for c in book.columns if "_px_" in c)
     side = pl.col("side").replace({"A": "B", "B": "A"})
     trades = world.trades.with_columns(-pl.col("price"), side)
-    return replace(world, book=book, flow=renamed(world.flow), trades=trades)
+    queue = renamed(world.queue)
+    return replace(world, book=book, flow=renamed(world.flow), trades=trades, queue=queue)
 
 
 def scaled(world: Tables, factor: int) -> Tables:
     """All sizes multiplied, counts as they were."""
     assert world.flow is not None
+    assert world.queue is not None
     assert world.trades is not None
     book = world.book.with_columns(
         pl.col(c) * pl.lit(factor, pl.UInt32) for c in world.book.columns if "_sz_" in c
@@ -171,7 +180,8 @@ def scaled(world: Tables, factor: int) -> Tables:
         pl.col(c) * pl.lit(factor, pl.UInt32) for c in world.flow.columns if c.endswith("_sz")
     )
     trades = world.trades.with_columns(pl.col("size") * pl.lit(factor, pl.UInt32))
-    return replace(world, book=book, flow=flow, trades=trades)
+    queue = scaled_queue(world.queue, factor)
+    return replace(world, book=book, flow=flow, trades=trades, queue=queue)
 
 
 def shifted(world: Tables, ticks: int) -> Tables:

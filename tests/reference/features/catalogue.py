@@ -44,6 +44,7 @@ from tests.reference.features.levels import (
     weighted,
     wmid,
 )
+from tests.reference.features.orders import ORDERS
 from tests.reference.features.outcomes import SLOW_OUTCOMES
 from tests.reference.features.past import FITTED
 from tests.reference.features.prices import (
@@ -80,6 +81,7 @@ SLOW_FEATURES: dict[str, Callable[..., Value]] = {
     **activity.SLOW,
     **SHAPE,
     **FITTED,
+    **ORDERS,
     "mid": mid,
     "spread": spread,
     "spread_bps": spread_bps,
