@@ -14,7 +14,7 @@ from pipeline.book.position import ahead_columns, queue_position
 from pipeline.book.state import closing_state
 from tests.book.support import Market, run_engine, wild
 from tests.reference.book import reference_day
-from tests.reference.records import Rec
+from tests.reference.records import LAST, Rec
 
 
 def positions(book: Book, ids: list[int]) -> dict[int, tuple[int, int] | None]:
@@ -45,6 +45,21 @@ def test_every_order_knows_what_stands_before_it(
         expected = wanted(records, key)
         assert positions(one.book, list(expected)) == expected
         assert queue_position(one.book, 12345) is None
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_positions_are_true_at_every_event(seed: int) -> None:
+    """Catalogue S14: all orders, after every single event of a market that trades."""
+    records = Market(random.Random(seed)).run(180)
+    ran = run_engine(records[:0])
+    key, compared = (1, 1), 0
+    for n, record in enumerate(records, 1):
+        run_engine([record], engine=ran.engine, finish=False)
+        if record.flags & LAST:
+            expected = wanted(records[:n], key)
+            assert positions(ran.engine.books[key].book, list(expected)) == expected
+            compared += len(expected)
+    assert compared > 1000
 
 
 @pytest.mark.parametrize("seed", range(3))
