@@ -15,7 +15,14 @@ from pipeline.config import Settings
 from pipeline.errors import DIFFERENCES, OK, MboError, RequestError
 from pipeline.fitting import chosen_set, read_fits
 from pipeline.lake import Lake
-from pipeline.session_inputs import SessionPlanner, SymbolSessions, check_reads, session_rows
+from pipeline.session_inputs import (
+    SessionPlanner,
+    SymbolSessions,
+    check_queue,
+    check_reads,
+    session_rows,
+    without_queue,
+)
 from pipeline.stage import Catalog, Partition, Selection, Stored, TableRef, Task
 
 
@@ -45,6 +52,8 @@ class CheckReport:
     clock: str
     rows: int
     findings: list[Finding]
+    left_out: int = 0
+    """Columns that need the table `queue`, where there is none."""
 
     @property
     def exit_code(self) -> int:
@@ -83,7 +92,10 @@ class CheckReport:
         failed = sum(not finding.passed for finding in self.findings)
         count = len(self.findings)
         verdict = f"{failed:,} of {count:,} failed" if failed else f"all {count:,} passed"
-        return f"{verdict} on {self.rows:,} rows of {self.session}, clock {self.clock}"
+        text = f"{verdict} on {self.rows:,} rows of {self.session}, clock {self.clock}"
+        if self.left_out:
+            text += f"; {self.left_out:,} left out: they need `mbo book --queue`"
+        return text
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -156,12 +168,18 @@ def check_lake(
     RequestError
         If nothing is selected, or the book lacks levels.
     """
-    planner = SessionPlanner(lake.catalog, settings)
+    unreadable = {column.name: fault for column in columns if (fault := _fault(column))}
+    readable = [column for column in columns if column.name not in unreadable]
+    left_out = set(without_queue(readable, lake.catalog))
+    if left_out and len(left_out) == len(columns):
+        check_queue(readable, lake.catalog)
+    readable = [column for column in readable if column.name not in left_out]
+    columns = [column for column in columns if column.name not in left_out]
+    tables = {name for column in readable for name in column.tables}
+    planner = SessionPlanner(lake.catalog, settings, tables)
     symbols = list(planner.symbols(selection))
     if selection.symbols is None and symbols:
         symbols = [max(symbols, key=lambda s: sum(day.rows for day in s.days.values()))]
-    unreadable = {column.name: fault for column in columns if (fault := _fault(column))}
-    readable = [column for column in columns if column.name not in unreadable]
     nothing = True
     for symbol in symbols:
         found = _newest(lake, planner, settings, selection, symbol, readable, rows, clock)
@@ -172,7 +190,7 @@ def check_lake(
         checked = {f.column.name: f for f in check_columns(recording, readable, clock)}
         findings = [checked.get(c.name) or unreadable[c.name] for c in columns]
         measure_cost(recording, [f for f in findings if f.column.family.kind == "feature"], clock)
-        yield CheckReport(str(where), clock, recording.frame.height, findings)
+        yield CheckReport(str(where), clock, recording.frame.height, findings, len(left_out))
     if nothing:
         raise RequestError("no session with rows is selected; `mbo status` shows what there is")
 

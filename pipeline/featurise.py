@@ -108,7 +108,7 @@ class FeatureStage:
         """
         chosen = chosen_set(settings)
         check_book(chosen.columns, settings)
-        check_queue(chosen.columns, catalog)
+        check_queue(chosen.columns.all, catalog, chosen.columns.name)
         selection = resolve(selection, catalog)
         tables = {name for column in chosen.columns.all for name in column.tables}
         planner = SessionPlanner(catalog, settings, tables)

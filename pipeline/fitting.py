@@ -145,7 +145,7 @@ class StatisticsStage:
         if not components:
             return []
         check_book(chosen.columns, settings)
-        check_queue(chosen.columns, catalog)
+        check_queue(chosen.columns.all, catalog, chosen.columns.name)
         inputs = [x for component in components for x in component.statistic.inputs]
         planner = SessionPlanner(catalog, settings, tables_needed(root_columns(inputs)))
         names = sorted({component.statistic.name for component in components})

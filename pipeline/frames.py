@@ -82,6 +82,9 @@ class LakeRows:
     def _batches(
         self, day: Day, names: list[str], flow: list[str], queue: list[str]
     ) -> Iterator[pl.DataFrame]:
+        if queue and day.queue is None:
+            where = f"{self.context.dataset} {self.context.symbol} {day.book.partition['date']}"
+            raise InputError.at(where, "no table queue", todo="run `mbo book --queue`")
         beside = [
             (name, parts_of(stored), columns)
             for name, stored, columns in (("flow", day.flow, flow), ("queue", day.queue, queue))

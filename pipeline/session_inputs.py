@@ -7,7 +7,7 @@ one; :func:`session_rows` turns such a task into a source of events.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -244,21 +244,27 @@ def session_rows(task: Task, inputs: Inputs, fits: Mapping[str, Fitted] | None =
     return LakeRows(context, tuple(days), hours["preopen"], hours["end"])
 
 
-def check_queue(chosen: FeatureSet, catalog: Catalog) -> None:
-    """Make sure there is a table `queue` if the set needs it.
+def without_queue(columns: Iterable[Column], catalog: Catalog) -> list[str]:
+    """Names of the columns that need the table `queue`, where the lake has none."""
+    needing = [column.name for column in columns if "queue" in column.tables]
+    return [] if needing and catalog.partitions("queue") else needing
+
+
+def check_queue(columns: Iterable[Column], catalog: Catalog, where: str = "") -> None:
+    """Make sure there is a table `queue` if the columns need it.
 
     Raises
     ------
     RequestError
         Naming the columns and what to run.
     """
-    needing = [column.name for column in chosen.all if "queue" in column.tables]
-    if needing and not catalog.partitions("queue"):
-        names = ", ".join(needing[:3]) + (", ..." if len(needing) > 3 else "")
+    missing = without_queue(columns, catalog)
+    if missing:
+        names = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+        at = f"feature set {where!r}: " if where else ""
         raise RequestError(
-            f"feature set {chosen.name!r}: {names} need{'s' if len(needing) == 1 else ''} the "
-            "table `queue`, which is made on request; run `mbo book --queue`, or leave them out "
-            "of the set"
+            f"{at}{names} need{'s' if len(missing) == 1 else ''} the table `queue`, which is made "
+            "on request; run `mbo book --queue`, or leave them out"
         )
 
 
