@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from features.registry import FEATURES
 from pipeline.catalog import LakeCatalog
 from pipeline.config import FeaturesSettings, FitSettings, QualitySettings, Settings
 from pipeline.featurise import FeatureStage
@@ -19,6 +20,7 @@ from pipeline.fitting import FitsStage, StatisticsStage
 from pipeline.lake import open_lake
 from pipeline.lineage import orphans, trace
 from pipeline.progress import Quiet
+from pipeline.roots import ROOT
 from pipeline.runner import RunOptions, StageSummary, run_stage
 from pipeline.stage import Selection, Stage, Stored
 from pipeline.storage import lake_lock
@@ -266,3 +268,28 @@ def test_the_tables_are_those_of_the_lake(lake: Path) -> None:
     titles = {n.title for n in fits.inputs}
     assert {f"statistics fitted GLBX.MDP3 {day} ESH5" for day in SESSIONS[:-1]} <= titles
     assert not orphans(LakeCatalog(lake))
+
+
+def test_the_guides_component_of_ones_own_is_fitted_and_made_again_when_it_changes(
+    tmp_path: Path,
+) -> None:
+    guide = (ROOT / "docs" / "features-fits.md").read_text(encoding="utf-8")
+    code = guide.partition("```python\n")[2].partition("```")[0]
+    path = tmp_path / "mine.py"
+    path.write_text(code)
+    sets = {"own": {"features": ["wide_spread"]}}
+    own = Settings(features=FeaturesSettings(set="own", sets=sets, files=(str(path),)))
+    lake = tmp_path / "lake"
+    try:
+        run_all(lake, ManyDays(), chosen=own)
+        assert read(lake, "features", SESSIONS[0])["wide_spread"].null_count() > 0
+        frame = read(lake, "features", SESSIONS[1])
+        assert set(frame["wide_spread"].drop_nulls()) == {0, 1}
+        median = read(lake, "fits", LAST)["value"].to_list()
+        path.write_text(code.replace("histogram_quantiles(0.5)", "histogram_quantiles(1.0)"))
+        again = run_all(lake, ManyDays(), chosen=own)
+        assert again["statistics"].up_to_date == 0
+        assert read(lake, "fits", LAST)["value"].to_list() > median
+        assert set(read(lake, "features", SESSIONS[1])["wide_spread"].drop_nulls()) == {0}
+    finally:
+        FEATURES.forget(str(path.resolve()))
