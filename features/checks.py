@@ -8,8 +8,9 @@ same values everywhere.  Labels fail, as they must.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -39,6 +40,7 @@ class Recording:
     context: Context
     frame: pl.DataFrame
     chunk: int = 65_536
+    peers: Mapping[str, Recording] = field(default_factory=dict)
 
     def rows(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """See :class:`features.events.Source`."""
@@ -47,8 +49,17 @@ class Recording:
             yield self.frame[start : start + self.chunk, names]
 
     def cut(self, rows: int) -> Recording:
-        """The session as it was after its first rows."""
-        return replace(self, frame=self.frame.head(rows))
+        """The session as it was after its first rows, and its peers as they were before that."""
+        peers = {name: peer.cut(self._before(peer, rows)) for name, peer in self.peers.items()}
+        return replace(self, frame=self.frame.head(rows), peers=peers)
+
+    def _before(self, peer: Recording, rows: int) -> int:
+        """How many rows of a peer come strictly before the last of our first rows."""
+        if not peer.frame.height or not rows:
+            return 0
+        latest = self.frame["ts_recv"].cast(pl.Int64).head(rows).max()
+        known = peer.frame["ts_recv"].cast(pl.Int64).cum_max() < pl.Series([latest])
+        return int(known.sum())
 
     def other_future(self, rows: int, seed: int) -> Recording:
         """The same first rows, then what came later in another order and at other times."""
@@ -60,7 +71,12 @@ class Recording:
         times = tail["ts_recv"] + pl.Series(later).cast(pl.Duration("ns"))
         fixed = tail.select("event", "publisher_id").with_columns(times.alias("ts_recv"))
         whole = pl.concat([fixed, changed], how="horizontal")
-        return replace(self, frame=pl.concat([head, whole.select(head.columns)]))
+        peers = {
+            name: peer.other_future(self._before(peer, rows), seed + 1)
+            for name, peer in self.peers.items()
+            if peer.frame.height
+        }
+        return replace(self, frame=pl.concat([head, whole.select(head.columns)]), peers=peers)
 
     def cuts(self, count: int, seed: int) -> list[int]:
         """Where to cut: every other one within a tie, where there are any, else anywhere."""
@@ -77,9 +93,8 @@ class Recording:
 
 
 def record(source: Source, columns: Sequence[Column], rows: int, clock: str = "event") -> Recording:
-    """The first rows of a source from the session's open on, with what columns and clock read.
-
-    Only as many are read.
+    """The first rows of a source from the session's open on, with what columns and clock read,
+    and those of its peers up to the last of them.  Only as many are read.
     """
     names = {name for column in columns for name in column.roots} | set(TOUCH)
     names |= set(make_clock(clock).columns)
@@ -93,7 +108,26 @@ def record(source: Source, columns: Sequence[Column], rows: int, clock: str = "e
         if held >= rows:
             break
     frame = pl.concat(parts) if parts else pl.DataFrame()
-    return Recording(source.context, frame)
+    until = frame["ts_recv"].cast(pl.Int64).max() if frame.height else None
+    peers = (
+        {}
+        if until is None
+        else {
+            name: Recording(peer.context, _until(peer, sorted(names), until))
+            for name, peer in source.peers.items()
+        }
+    )
+    return Recording(source.context, frame, peers=peers)
+
+
+def _until(source: Source, names: Sequence[str], until: Any) -> pl.DataFrame:
+    """The rows of a source up to a time."""
+    parts = []
+    for chunk in source.rows(names):
+        parts.append(chunk.filter(pl.col("ts_recv").cast(pl.Int64) <= until))
+        if parts[-1].height < chunk.height:
+            break
+    return pl.concat(parts) if parts else pl.DataFrame()
 
 
 @dataclass

@@ -26,7 +26,7 @@ to be complete (see ``features.events``).  Prices are Int64 in 1e-9, sizes and c
                            UTC), ``expiration`` (ns), ``business_days_left``, ``expiry_week`` (1 in
                            the week it expires), ``volume_before`` and ``next_volume_before``
                            (contracts that it, and the root's next delivery, traded in the session
-                           before) and ``money`` (the multiplier, 1e-9)
+                           before), ``peer_tolerance`` (ns) and ``money`` (the multiplier, 1e-9)
 ========================== =====================================================================
 """
 
@@ -81,6 +81,7 @@ SCALARS = (
     "expiration",
     "business_days_left",
     "expiry_week",
+    "peer_tolerance",
     "volume_before",
     "next_volume_before",
     "money",

@@ -17,6 +17,7 @@ from features.columns import TOUCH, mid_ticks
 from features.events import Events, Source
 from features.registry import Column, check_backward, label_end
 from features.states_forward import Fills, Future, SessionIndex
+from features.states_peer import paced
 from features.timeline import Rows, State, Timeline, View
 from features.windows import Node, reachable, root_columns
 from pipeline.errors import RequestError
@@ -66,9 +67,10 @@ def compute(
     labels = bool(columns) and columns[0].family.kind == "label"
     outputs = [*KEYS, *([label_end(columns)] if labels else []), *(c.expr for c in columns)]
     futures = _look_ahead(source, outputs)
-    timeline = Timeline(outputs, source.context.scalars(), futures, source.context.fits)
+    context = source.context
+    timeline = Timeline(outputs, context.scalars(), futures, context.fits, source.peers)
     events = Events(source, root_columns(outputs) | {*TOUCH, *ticking.columns})
-    for frame in events:
+    for frame in (piece for chunk in events for piece in paced(timeline, chunk)):
         new = push(timeline, frame)
         ended = frame["ended"].to_numpy()
         now, t = ticking.advance(timeline, new, ended)

@@ -34,7 +34,7 @@ from features.columns import (
 from features.components import Fitted
 from pipeline.book.queue_columns import QUEUE_FLOWS, QUEUE_STATES
 from pipeline.errors import InputError
-from pipeline.units import NS_PER_DAY, PRICE_SCALE
+from pipeline.units import NS_PER_DAY, NS_PER_S, PRICE_SCALE
 
 I64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
@@ -65,6 +65,8 @@ class Context:
     business_days_left: int | None = None
     expiry_week: int | None = None
     """1 in the week of the last session, else 0; None where that is not known."""
+    peer_tolerance: int = 5 * NS_PER_S
+    """Peers whose last event is older (ns) are stale."""
     volume_before: int | None = None
     """Contracts traded in the previous session."""
     next_volume_before: int | None = None
@@ -91,6 +93,7 @@ class Context:
             "expiration": self.expiration,
             "business_days_left": self.business_days_left,
             "expiry_week": self.expiry_week,
+            "peer_tolerance": self.peer_tolerance,
             "volume_before": self.volume_before,
             "next_volume_before": self.next_volume_before,
             "money": None if self.multiplier is None else int(self.multiplier * PRICE_SCALE),
@@ -104,6 +107,10 @@ class Source(Protocol):
 
     @property
     def context(self) -> Context: ...
+
+    @property
+    def peers(self) -> Mapping[str, Source]:
+        """Other instruments in the same session, by the names a feature set gives them."""
 
     def rows(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """Chunks, in order, of the session's rows: all of ``BOOK_KEYS``, the touch, and the
@@ -429,6 +436,7 @@ class Tables:
     trades: pl.DataFrame | None = None
     chunk: int = 65_536
     queue: pl.DataFrame | None = None
+    peers: Mapping[str, Source] = field(default_factory=dict)
 
     def rows(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """See :class:`Source`."""

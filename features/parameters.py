@@ -119,4 +119,23 @@ class Named:
         return text if self.known(text) else None
 
 
-Parameter = Windows | Numbers | Choice | Bars | Named
+@dataclass(frozen=True)
+class Alias:
+    """The name a feature set gives to a peer: a word without underscores."""
+
+    values: tuple[str, ...] = ("peer",)
+
+    @property
+    def pattern(self) -> str:
+        return "[a-z][a-z0-9]*"
+
+    @property
+    def others(self) -> str:
+        """What works besides the grid, in words."""
+        return "any peer of the set"
+
+    def parse(self, text: str) -> str:
+        return text
+
+
+Parameter = Windows | Numbers | Choice | Bars | Named | Alias

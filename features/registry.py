@@ -33,7 +33,7 @@ from features.columns import mid_ticks
 from features.components import Component, components_of
 from features.events import levels_needed, tables_needed
 from features.normalise import MARK, normalised
-from features.parameters import Bars, Choice, Named, Numbers, Parameter, Windows
+from features.parameters import Alias, Bars, Choice, Named, Numbers, Parameter, Windows
 from features.windows import (
     WARM_HALF_LIVES,
     ahead_time,
@@ -48,6 +48,7 @@ from pipeline.units import format_duration
 __all__ = [
     "FEATURES",
     "LABELS",
+    "Alias",
     "Bars",
     "Choice",
     "Column",
@@ -91,6 +92,7 @@ BUILT_IN = (
     "micro",
     "integrated",
     "diurnal",
+    "cross",
 )
 """Modules of features, in the order their columns are listed."""
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -14,8 +15,11 @@ from typing import Any
 from features import registry
 from features.clocks import make_clock
 from features.components import Component, components_of
+from features.parameters import Alias
 from features.registry import FEATURES, LABELS, Column
+from features.windows import peers_behind
 from pipeline.errors import RequestError
+from pipeline.units import NS_PER_S, parse_duration
 
 DEFAULT = "default"
 
@@ -59,7 +63,10 @@ FINDINGS_SET: Mapping[str, Any] = {
 SHIPPED: Mapping[str, Mapping[str, Any]] = {DEFAULT: DEFAULT_SET, "findings": FINDINGS_SET}
 """Sets there are without a ``research.toml``; sets of the same name there take their place."""
 
-_KEYS = ("clock", "features", "labels")
+_KEYS = ("clock", "features", "labels", "peers", "tolerance")
+
+TOLERANCE = 5 * NS_PER_S
+"""Age (ns) from which on a peer is stale, where a set says nothing."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,9 @@ class FeatureSet:
     clock: str
     features: tuple[Column, ...]
     labels: tuple[Column, ...]
+    peers: Mapping[str, str] = field(default_factory=dict)
+    """Other instruments by the names columns give them: raw or continuous symbols."""
+    tolerance: int = TOLERANCE
 
     @property
     def all(self) -> tuple[Column, ...]:
@@ -119,10 +129,60 @@ def feature_set(name: str, sets: Mapping[str, Any], origin: str = "research.toml
     for word in words["features"]:
         if word.startswith("y_"):
             raise RequestError(f"{where}.features: {word!r} is a label; list it under labels")
+    peers = _peers(table.get("peers", {}), f"{where}.peers")
+    tolerance = _tolerance(table.get("tolerance"), f"{where}.tolerance")
     columns = FEATURES.resolve(words["features"], where=f"{where}.features")
+    columns = _with_peers(columns, set(words["features"]), peers, where)
     registry.check_backward(columns)
     labels = LABELS.resolve(words["labels"], where=f"{where}.labels")
-    return FeatureSet(name, clock, tuple(columns), tuple(labels))
+    return FeatureSet(name, clock, tuple(columns), tuple(labels), peers, tolerance)
+
+
+def _peers(value: Any, where: str) -> Mapping[str, str]:
+    """Peers by name; of a text or a list, ``peer``, ``peer2``, ``peer3`` ..."""
+    symbols = [value] if isinstance(value, str) else value
+    if isinstance(symbols, list | tuple):
+        symbols = {f"peer{i + 1 if i else ''}": symbol for i, symbol in enumerate(symbols)}
+    if not isinstance(symbols, Mapping) or not all(isinstance(s, str) for s in symbols.values()):
+        raise RequestError(f'{where}: write peers by name, as {{ nq = "NQ.v.0" }}, or a list')
+    for name in symbols:
+        if not re.fullmatch(Alias().pattern, name):
+            raise RequestError(f"{where}: {name!r} is no name; use small letters and digits")
+    return dict(symbols)
+
+
+def _tolerance(value: Any, where: str) -> int:
+    if value is None:
+        return TOLERANCE
+    try:
+        return parse_duration(value)
+    except (ValueError, TypeError):
+        raise RequestError(f"{where} = {value!r} is not a duration such as '5s'") from None
+
+
+def _with_peers(
+    columns: Sequence[Column], words: set[str], peers: Mapping[str, str], where: str
+) -> list[Column]:
+    """The columns, those of peers for each of the set's own.
+
+    What a tag or family brings along for peers the set does not have is left out; a column that
+    is named itself must have its peers.
+    """
+    found: dict[str, Column] = {}
+    for column in columns:
+        missing = peers_behind([column.expr]) - set(peers)
+        if missing and column.name in words:
+            name = min(missing)
+            raise RequestError(
+                f"{where}.features: {column.name} reads the peer {name!r}; add "
+                f'peers = {{ {name} = "SYMBOL" }} to the set'
+            )
+        own = [column] if not missing else []
+        names = [n for n, p in column.family.params.items() if isinstance(p, Alias)]
+        if column.name not in words and len(names) == 1:
+            own = [column.family.column({**column.arguments, names[0]: peer}) for peer in peers]
+        found.update((one.name, one) for one in own)
+    return list(found.values())
 
 
 def _words(value: Any, where: str) -> tuple[str, ...]:

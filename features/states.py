@@ -28,6 +28,7 @@ from features.states_forward import Future
 from features.states_levels import KeyedChange, LevelMedian
 from features.states_moments import Deviations, Moments
 from features.states_normal import DecayedMoments, Rank
+from features.states_peer import Peer
 from features.states_volume import VolumeBuckets, VolumeProfile
 from features.timeline import (
     F64,
@@ -361,6 +362,7 @@ STATES: dict[str, type[State]] = {
     "keyed_change": KeyedChange,
     "level_median": LevelMedian,
     "fitted": FittedState,
+    "peer": Peer,
     "bars": Bars,
     "extreme": Extreme,
     "packed_extreme": PackedExtreme,

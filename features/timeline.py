@@ -22,6 +22,7 @@ import polars as pl
 import pyarrow as pa
 
 from features.components import Fitted
+from features.events import Source
 from features.kernels import count_until
 from features.windows import MARK, Node, reachable
 
@@ -107,6 +108,8 @@ class Timeline:
         States of forward nodes, filled beforehand, by state key (labels only).
     fits
         What was fitted on past sessions, by component.
+    peers
+        Other instruments of the session, by the names the feature set gives them.
     """
 
     def __init__(
@@ -115,11 +118,13 @@ class Timeline:
         scalars: Mapping[str, Any],
         futures: Mapping[str, State] | None = None,
         fits: Mapping[str, Fitted] | None = None,
+        peers: Mapping[str, Source] | None = None,
     ) -> None:
         from features.states import STATES
 
         self.scalars = scalars
         self.fits = fits or {}
+        self.peers = peers or {}
         self.rows = 0
         self.base = 0
         self.ts = Series1(np.int64)

@@ -372,6 +372,32 @@ def delayed(
     return _node("delayed", (condition, *at, *later), settings, inner=inner)
 
 
+# --- other instruments --------------------------------------------------------------------
+
+
+def of_peer(peer: str, x: pl.Expr) -> pl.Expr:
+    """``x`` of another instrument, as known strictly before the decision's time (Float64).
+
+    ``x`` may use every combinator: they see the peer's events, and windows end at the decision's
+    time.  ``pl.col("t")`` in it is that time, ``pl.col("ts")`` the peer's last event's.  Null
+    before the peer's first event, and where the set names no such peer.
+
+    Raises
+    ------
+    ValueError
+        If ``x`` samples the peer on a grid or in bars, or reads a peer of the peer: sample
+        ``of_peer(...)`` instead.
+    """
+    if any(node.state in ("grid", "bars", "delayed", "peer") for node in reachable([x])):
+        raise ValueError(f"peer {peer!r}: sample what it says, not what it says of samples")
+    return _node("peer", (), (peer,), inner=x)
+
+
+def peers_behind(exprs: Iterable[pl.Expr]) -> set[str]:
+    """Names of the peers that the expressions read."""
+    return {str(n.settings[0]) for n in reachable(exprs) if n.state == "peer"}
+
+
 # --- volume ----------------------------------------------------------------------------------
 
 

@@ -27,6 +27,7 @@ from pipeline.contracts import VOLUMES, Volumes, resolve
 from pipeline.errors import RequestError
 from pipeline.fitting import chosen_set, read_fits
 from pipeline.frames import LakeRows
+from pipeline.peer_inputs import PeerPlanner
 from pipeline.session_inputs import (
     SessionPlanner,
     check_book,
@@ -114,6 +115,7 @@ class FeatureStage:
         planner = SessionPlanner(catalog, settings, tables)
         read = {name for column in chosen.columns.all for name in column.roots}
         volumes = Volumes(catalog) if read.intersection(VOLUMES) else None
+        others = PeerPlanner(planner, chosen.columns) if chosen.columns.peers else None
         needs_fits = bool(chosen.columns.components)
         tasks = []
         for symbol in planner.symbols(selection):
@@ -132,12 +134,20 @@ class FeatureStage:
                     "files": chosen.hashes,
                     **facts.params,
                 }
+                weight = facts.weight
+                if others is not None:
+                    peers = others.facts(symbol.dataset, session.date)
+                    inputs += tuple(ref for ref in peers.inputs if ref not in inputs)
+                    weight += peers.weight
+                    params["peers"] = peers.params
+                    params["peer_tolerance"] = chosen.columns.tolerance
+                    params["complete"] = params["complete"] and peers.complete
                 if volumes is not None:
                     before = session_before(symbol.calendar, session)
                     params |= volumes.before(symbol.dataset, symbol.symbol, before)
                 refused = planner.refused(symbol, session)
                 hints = {"files": chosen.files, "fits": needs_fits}
-                tasks.append(Task(partition, inputs, params, hints, facts.weight, refused=refused))
+                tasks.append(Task(partition, inputs, params, hints, weight, refused=refused))
         return tasks
 
     # --- running ------------------------------------------------------------------------------

@@ -6,8 +6,8 @@ in the same order, and the prints of an event stand beside its row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
@@ -52,6 +52,8 @@ class LakeRows:
     """The session's data begin here."""
     end_ns: int
     """Once a row is here or later, the session is over."""
+    peers: Mapping[str, LakeRows] = field(default_factory=dict)
+    """Other instruments in the same session, by the names the feature set gives them."""
 
     def rows(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """See :class:`features.events.Source`.

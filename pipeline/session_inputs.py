@@ -8,7 +8,7 @@ one; :func:`session_rows` turns such a task into a source of events.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -199,24 +199,49 @@ def session_before(calendar: Calendar, session: Session) -> date:
 
 
 def session_rows(task: Task, inputs: Inputs, fits: Mapping[str, Fitted] | None = None) -> LakeRows:
-    """The session's rows, from the days there are, and what was fitted on earlier sessions.
+    """The session's rows, from the days there are, what was fitted on earlier sessions, and the
+    rows of its peers.
 
     Raises
     ------
     InputError
-        If the tick size is not known.
+        If a tick size is not known.
     """
-    params, partition = task.params, task.partition
+    partition = task.partition
+    dataset, tolerance = partition["dataset"], task.params.get("peer_tolerance")
+    peers = {
+        name: _rows(dataset, known["symbol"], known, inputs)
+        for name, known in (task.params.get("peers") or {}).items()
+        if known is not None
+    }
+    own = _rows(dataset, partition["symbol"], task.params, inputs, fits, peers)
+    if tolerance is None:
+        return own
+    return replace(own, context=replace(own.context, peer_tolerance=tolerance))
+
+
+def _rows(
+    dataset: str,
+    symbol: str,
+    params: Mapping[str, Any],
+    inputs: Inputs,
+    fits: Mapping[str, Fitted] | None = None,
+    peers: Mapping[str, LakeRows] | None = None,
+) -> LakeRows:
+    """The rows of one instrument."""
     if params["tick"] is None:
-        symbol = partition["symbol"]
         raise InputError.at(
-            f"{partition['dataset']} {symbol}",
+            f"{dataset} {symbol}",
             "no tick size known",
             todo=f'add to research.toml: [instruments."{symbol}"] tick_size = ...',
         )
     hours = params["hours"]
     stored = {
-        table: {item.partition["date"]: item for item in inputs.all(table)}
+        table: {
+            item.partition["date"]: item
+            for item in inputs.all(table)
+            if item.partition["symbol"] == symbol
+        }
         for table in (*INPUT_TABLES, "queue")
     }
     days = [
@@ -224,8 +249,8 @@ def session_rows(task: Task, inputs: Inputs, fits: Mapping[str, Fitted] | None =
         for day, book in sorted(stored["book"].items())
     ]
     context = Context(
-        dataset=partition["dataset"],
-        symbol=partition["symbol"],
+        dataset=dataset,
+        symbol=symbol,
         session=date.fromisoformat(hours["session"]),
         tick=params["tick"],
         segments=tuple((a, b) for a, b in hours["segments"]),
@@ -241,7 +266,7 @@ def session_rows(task: Task, inputs: Inputs, fits: Mapping[str, Fitted] | None =
         depth=params["depth"],
         fits=fits or {},
     )
-    return LakeRows(context, tuple(days), hours["preopen"], hours["end"])
+    return LakeRows(context, tuple(days), hours["preopen"], hours["end"], peers or {})
 
 
 def without_queue(columns: Iterable[Column], catalog: Catalog) -> list[str]:

@@ -30,9 +30,11 @@ def run_stages(
     settings: Settings | None = None,
     *,
     first: bool = True,
+    peers: Sequence[str] = (),
 ) -> list[StageSummary]:
     """Run stages one after the other on the call's lake, holding its lock.
 
+    ``peers`` are symbols that stages by UTC date work on besides those selected.
     ``first``: these are the command's first stages, which tell of raw files that have changed.
     """
     from pipeline.catalog import LakeCatalog
@@ -46,8 +48,11 @@ def run_stages(
     with lake_lock(call.root):
         catalog = LakeCatalog(call.root)
         for stage in stages:
+            selection = call.selection
+            if selection.symbols and peers and stage.name in ("ingest", "book", "rolls"):
+                selection = replace(selection, symbols=",".join([selection.symbols, *peers]))
             summary = run_stage(
-                stage, catalog, settings or call.settings, call.selection, options, reporter
+                stage, catalog, settings or call.settings, selection, options, reporter
             )
             summaries.append(summary)
             if call.debug:
@@ -275,6 +280,13 @@ def _feature_stages(settings: Settings) -> list[str]:
     return ["ingest", "instruments", "book", *between, "features"]
 
 
+def _peers(settings: Settings) -> list[str]:
+    """Other symbols that the feature set reads."""
+    from pipeline.fitting import chosen_set
+
+    return list(chosen_set(settings).columns.peers.values())
+
+
 def features(
     call: Invocation,
     set_: Annotated[
@@ -287,7 +299,7 @@ def features(
     """
     settings = call.settings.with_values(features={"set": set_})
     stages = load(_feature_stages(settings), settings, explicit_raw=False)
-    return finish(call, run_stages(call, stages, settings))
+    return finish(call, run_stages(call, stages, settings, peers=_peers(settings)))
 
 
 def backtest(
@@ -328,7 +340,7 @@ def backtest(
     )
     request = prepare(strategy, parameters or [], settings)
     earlier = load(_feature_stages(settings), settings, explicit_raw=False)
-    summaries = run_stages(call, earlier, settings)
+    summaries = run_stages(call, earlier, settings, peers=_peers(settings))
     if call.dry_run:
         return finish(
             call, [*summaries, *run_stages(call, request.stages(), settings, first=False)]

@@ -55,8 +55,12 @@ def chosen(family: Family) -> list[Column]:
 @cache
 def world(seed: int, kind: str) -> tuple[Tables, Session]:
     gaps = FAST if kind == "fast" else SLOW
-    tables = with_past(make_world(seed, 260, gaps, invalid=0.0 if kind == "long" else 0.015))
+    invalid = 0.0 if kind == "long" else 0.015
+    tables = with_past(make_world(seed, 260, gaps, invalid=invalid, peers=True))
     session = slow(tables)
+    for name, peer in tables.peers.items():
+        assert isinstance(peer, Tables)
+        session.peers[name] = slow(peer)
     session.past = earlier()
     return tables, session
 

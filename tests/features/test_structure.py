@@ -63,14 +63,20 @@ def columns() -> list[Column]:
 
 @cache
 def world(seed: int) -> Tables:
-    return with_past(make_world(seed, 220, SLOW if seed % 2 else FAST))
+    return with_past(make_world(seed, 220, SLOW if seed % 2 else FAST, peers=True))
 
 
 @cache
 def recorded(seed: int) -> Recording:
     """The world as one frame, with every column that any feature or label reads."""
     names = {name for column in (*columns(), *LABELS.resolve("tier1")) for name in column.roots}
-    return Recording(world(seed).context, pl.concat(list(world(seed).rows(sorted(names)))))
+
+    def one(tables: Source) -> Recording:
+        peers = {name: one(peer) for name, peer in tables.peers.items()}
+        frame = pl.concat(list(tables.rows(sorted(names))))
+        return Recording(tables.context, frame, peers=peers)
+
+    return one(world(seed))
 
 
 def run(tables: Source, clock: str = "event", chosen: list[Column] | None = None) -> pl.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from fractions import Fraction
@@ -9,7 +10,7 @@ from fractions import Fraction
 import numpy as np
 import polars as pl
 
-from features.events import Context, Tables
+from features.events import Context, Source, Tables
 from pipeline.tables import FLOW_KINDS, SIDES, ZONES, flow_column
 from pipeline.units import NS_PER_DAY, NS_PER_MS, NS_PER_S
 from tests.features.orders import make_queue, scaled_queue
@@ -40,6 +41,7 @@ def make_world(
     level: int = 20_000,
     invalid: float = 0.015,
     prints: bool = True,
+    peers: bool = False,
 ) -> Tables:
     """A session of two stretches of trading hours over midnight, pre-open and all.
 
@@ -91,6 +93,7 @@ def make_world(
         local_offset=-6 * 3600 * NS_PER_S,
         expiration=MIDNIGHT + 16 * NS_PER_DAY,
         business_days_left=12,
+        peer_tolerance=20 * NS_PER_S,
         expiry_week=0,
         volume_before=1_200_000,
         next_volume_before=400_000,
@@ -100,7 +103,23 @@ def make_world(
     trades = _trades(rng, book if prints else book.head(0), level)
     few = rows <= FEW
     queue = make_queue(np.random.default_rng((seed, 1)), book) if few else None
-    return Tables(context, book, flow, trades, queue=queue)
+    others = _peers(seed, rows, gaps, invalid) if peers else {}
+    return Tables(context, book, flow, trades, queue=queue, peers=others)
+
+
+def _peers(seed: int, rows: int, gaps: tuple[int, ...], invalid: float) -> dict[str, Source]:
+    """Other instruments at the same times and in between, in chunks of their own."""
+    found: dict[str, Source] = {}
+    for number, name in enumerate(("peer", "far", "listed")):
+        other = make_world(seed + 7919 * (number + 1), rows, gaps, level=15_000, invalid=invalid)
+        context = replace(
+            other.context,
+            symbol=name,
+            tick=TICK if number else TICK // 2,
+            multiplier=Fraction(20, number + 1),
+        )
+        found[name] = replace(other, context=context, chunk=37 + number)
+    return found
 
 
 def _book(rng: np.random.Generator, rows: int, level: int) -> pl.DataFrame:
@@ -149,6 +168,12 @@ def _trades(rng: np.random.Generator, book: pl.DataFrame, level: int) -> pl.Data
     return pl.DataFrame(prints, schema=schema, orient="row")
 
 
+def _others(world: Tables, change: Callable[[Tables], Tables]) -> dict[str, Source]:
+    """The peers, each changed."""
+    others = {name: peer for name, peer in world.peers.items() if isinstance(peer, Tables)}
+    return {name: change(peer) for name, peer in others.items()}
+
+
 def mirrored(world: Tables) -> Tables:
     """The same market seen from the other side: sides swapped, prices negated."""
     assert world.flow is not None
@@ -165,7 +190,10 @@ def mirrored(world: Tables) -> Tables:
     side = pl.col("side").replace({"A": "B", "B": "A"})
     trades = world.trades.with_columns(-pl.col("price"), side)
     queue = renamed(world.queue)
-    return replace(world, book=book, flow=renamed(world.flow), trades=trades, queue=queue)
+    peers = _others(world, mirrored)
+    return replace(
+        world, book=book, flow=renamed(world.flow), trades=trades, queue=queue, peers=peers
+    )
 
 
 def scaled(world: Tables, factor: int) -> Tables:
@@ -181,12 +209,15 @@ def scaled(world: Tables, factor: int) -> Tables:
     )
     trades = world.trades.with_columns(pl.col("size") * pl.lit(factor, pl.UInt32))
     queue = scaled_queue(world.queue, factor)
-    return replace(world, book=book, flow=flow, trades=trades, queue=queue)
+    peers = _others(world, lambda peer: scaled(peer, factor))
+    return replace(world, book=book, flow=flow, trades=trades, queue=queue, peers=peers)
 
 
 def shifted(world: Tables, ticks: int) -> Tables:
-    """All prices higher by some ticks."""
+    """All prices higher by some ticks, those of peers by the same money."""
     assert world.trades is not None
     up = ticks * TICK
     book = world.book.with_columns(pl.col(c) + up for c in world.book.columns if "_px_" in c)
-    return replace(world, book=book, trades=world.trades.with_columns(pl.col("price") + up))
+    trades = world.trades.with_columns(pl.col("price") + up)
+    peers = _others(world, lambda peer: shifted(peer, ticks))
+    return replace(world, book=book, trades=trades, peers=peers)

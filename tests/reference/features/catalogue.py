@@ -47,6 +47,7 @@ from tests.reference.features.levels import (
 from tests.reference.features.orders import ORDERS
 from tests.reference.features.outcomes import SLOW_OUTCOMES
 from tests.reference.features.past import FITTED
+from tests.reference.features.peers import SLOW_PEERS
 from tests.reference.features.prices import (
     ema,
     ema_gap,
@@ -169,6 +170,7 @@ SLOW_FEATURES: dict[str, Callable[..., Value]] = {
     "days_to_expiry": lambda s, i, t: (s.context.expiration - t) / DAY,
     "business_days_to_expiry": lambda s, i, t: s.context.business_days_left,
     **SLOW_VOLS,
+    **SLOW_PEERS,
     "is_expiry_week": lambda s, i, t: s.context.expiry_week,
     "roll_activity": lambda s, i, t: divide(
         s.context.next_volume_before, s.context.next_volume_before + s.context.volume_before

@@ -37,6 +37,7 @@ class Session:
     ends: dict[int, int]
     """When each segment ended."""
     memo: dict[Any, Any] = field(default_factory=dict)
+    peers: dict[str, Session] = field(default_factory=dict)
     past: list[Session] = field(default_factory=list)
     """The sessions before, oldest first."""
 
