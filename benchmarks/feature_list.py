@@ -1,4 +1,4 @@
-"""The fixed list of tier-1 features that ``mbo bench features`` computes: 656 columns, every window.
+"""The fixed list of tier-1 features that ``mbo bench features`` computes: 656 columns.
 
 Spelled out, so that features added later do not change the workload.
 """

@@ -51,6 +51,10 @@ class Report:
 
     workload: str
     figures: list[Figure] = field(default_factory=list)
+    unit: str = "records"
+    """What the figures count."""
+    remarks: str = ""
+    """Text below the table."""
 
     def add(self, figure: Figure) -> Figure:
         """Append a figure and return it."""
@@ -63,6 +67,8 @@ class Report:
         return {
             "workload": self.workload,
             "machine": machine(),
+            "unit": self.unit,
+            "remarks": self.remarks,
             "figures": [
                 asdict(f) | {"records_per_s": f.rate, "x_floor": f.rate / floor}
                 for f in self.figures
@@ -85,12 +91,22 @@ class Report:
             ]
             for f in self.figures
         ]
-        names = ["work", "M records/s", "x floor", "s", "CPU s", "peak MiB", "rows/record", "note"]
+        names = [
+            "work",
+            f"M {self.unit}/s",
+            "x floor",
+            "s",
+            "CPU s",
+            "peak MiB",
+            "rows/record",
+            "note",
+        ]
         kept = [i for i in range(len(names)) if any(row[i] for row in rows)]
         lines = [[names[i] for i in kept], ["---" for _ in kept]]
         lines += [[row[i] for i in kept] for row in rows]
         head = f"{self.workload}; {machine()}"
-        return "\n".join([head, "", *(f"| {' | '.join(line)} |" for line in lines)])
+        tail = ["", self.remarks] if self.remarks else []
+        return "\n".join([head, "", *(f"| {' | '.join(line)} |" for line in lines), *tail])
 
 
 def machine() -> str:

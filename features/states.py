@@ -66,7 +66,7 @@ class Prefix(State):
         """Sum of the rows before each kept row, and one more: before the next row."""
 
     def push(self, view: View, drop: int) -> None:
-        values = as_exact(view.evaluate(self.node.inputs)[0])
+        values = as_exact(view.inputs(self.node)[0])
         if not self.sums.data.size:
             self.sums = Series1(values.dtype)
             self.sums.data = np.zeros(1, dtype=values.dtype)
@@ -92,7 +92,7 @@ class Decay(State):
         self.last_ts = 0
 
     def push(self, view: View, drop: int) -> None:
-        values = as_float(view.evaluate(self.node.inputs)[0])
+        values = as_float(view.inputs(self.node)[0])
         out = np.empty(values.size)
         ts = np.concatenate([[self.last_ts], view.t]).astype(np.int64)
         decayed_sum(values, ts, _is_first(view), float(self.half_life), self.carry, out)
@@ -122,7 +122,7 @@ class Value(State):
         self.dtype: pl.DataType | None = None
 
     def push(self, view: View, drop: int) -> None:
-        series = view.evaluate(self.node.inputs)[0]
+        series = view.inputs(self.node)[0]
         values = as_exact(series)
         if self.dtype is None:
             self.dtype = series.dtype
@@ -169,7 +169,7 @@ class Counted(State):
         self.before_segment = 0
 
     def push(self, view: View, drop: int) -> None:
-        series = view.evaluate(self.node.inputs)[0]
+        series = view.inputs(self.node)[0]
         here = present(series)
         values = as_exact(series)[here]
         if not self.sums.data.size:
@@ -216,7 +216,7 @@ class Opening(State):
     def push(self, view: View, drop: int) -> None:
         if self.row >= 0:
             return
-        series = view.evaluate(self.node.inputs)[0]
+        series = view.inputs(self.node)[0]
         self.dtype = series.dtype
         where = np.flatnonzero(present(series))
         if where.size:
@@ -244,7 +244,7 @@ class Held(State):
         self.last: tuple[float, int, int, float, int] = (0.0, 0, 0, 0.0, 0)
 
     def push(self, view: View, drop: int) -> None:
-        series = view.evaluate(self.node.inputs)[0]
+        series = view.inputs(self.node)[0]
         values = as_float(series)
         valid = present(series).astype(np.int64)
         value0, valid0, ts0, area0, defined0 = self.last
@@ -307,7 +307,7 @@ class Grid(State):
         if not now.size:
             return
         at = View(self.timeline, now, t)
-        found = zip(at.evaluate(self.node.inputs), self.names, strict=True)
+        found = zip(at.inputs(self.node), self.names, strict=True)
         segment = self.timeline.segment.data[at.local]
         first = np.diff(segment, prepend=-1) != 0
         if self.samples.rows:
@@ -342,7 +342,7 @@ class Shared(State):
         return
 
     def read(self, node: Node, view: View) -> pl.Series:
-        return view.evaluate(node.inputs)[0]
+        return view.inputs(node)[0]
 
 
 STATES: dict[str, type[State]] = {

@@ -51,7 +51,7 @@ class Extreme(State):
         self.valid = Series1(np.bool_)
 
     def push(self, view: View, drop: int) -> None:
-        series = view.evaluate(self.node.inputs)[0]
+        series = view.inputs(self.node)[0]
         self.values.extend(drop, as_float(series))
         self.valid.extend(drop, present(series))
 
@@ -81,7 +81,7 @@ class PackedExtreme(State):
         self.total = 0
 
     def push(self, view: View, drop: int) -> None:
-        series = view.evaluate(self.node.inputs)[0]
+        series = view.inputs(self.node)[0]
         here = present(series)
         oldest = int(self.count.data[drop]) if self.count.data.size > drop else self.total
         old = max(0, oldest - self.keep - self.packed)
@@ -117,7 +117,7 @@ class SessionExtreme(State):
         self.carry = -np.inf
 
     def push(self, view: View, drop: int) -> None:
-        values = self.sign * as_float(view.evaluate(self.node.inputs)[0], -self.sign * np.inf)
+        values = self.sign * as_float(view.inputs(self.node)[0], -self.sign * np.inf)
         so_far = np.maximum.accumulate(np.concatenate([[self.carry], values]))
         self.carry = float(so_far[-1])
         self.values.extend(drop, so_far[1:])
@@ -139,7 +139,7 @@ class Recursive(State):
         self.carry = np.zeros(2)
 
     def push(self, view: View, drop: int) -> None:
-        series = view.evaluate(self.node.inputs)[0]
+        series = view.inputs(self.node)[0]
         out, known = np.empty(len(series)), np.empty(len(series), dtype=np.bool_)
         weight = self.top / self.bottom
         recursive_mean(
@@ -181,7 +181,7 @@ class Latest(State):
         self.total = 0
 
     def push(self, view: View, drop: int) -> None:
-        x, amount = view.evaluate(self.node.inputs)
+        x, amount = view.inputs(self.node)
         added = as_exact(amount)
         here = added > 0
         # No later decision looks further back than the oldest kept row does now.
@@ -233,7 +233,7 @@ class Bars(State):
         """What the open segment has added up so far: events, contracts or prints."""
 
     def push(self, view: View, drop: int) -> None:
-        x, amount = view.evaluate(self.node.inputs)
+        x, amount = view.inputs(self.node)
         if self.clock is None:
             now, t = self._completed(view, as_exact(amount))
         else:

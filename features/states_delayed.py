@@ -35,7 +35,7 @@ class Delayed(State):
         self.segment = -1
 
     def push(self, view: View, drop: int) -> None:
-        condition, *values = view.evaluate(self.node.inputs)
+        condition, *values = view.inputs(self.node)
         frame = pl.DataFrame(
             [v.alias(str(name)) for v, name in zip(values, self.names, strict=True)]
         )

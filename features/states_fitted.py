@@ -19,6 +19,6 @@ class FittedState(State):
         fit = self.timeline.fits.get(str(node.settings[0]))
         if fit is None:
             return masked(np.zeros(view.t.size), np.zeros(view.t.size, dtype=np.bool_))
-        inputs = view.evaluate(node.inputs)
+        inputs = view.inputs(node)
         found = fit.rank(*inputs) if node.method == "rank" else fit.value(*inputs)
         return masked(*found)

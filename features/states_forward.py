@@ -100,7 +100,7 @@ class Future(State):
         self._runs: Runs | None = None
 
     def push(self, view: View, drop: int) -> None:
-        series = view.evaluate(self.node.inputs)[0]
+        series = view.inputs(self.node)[0]
         self.parts.append((as_exact(series), present(series)))
 
     def close(self) -> None:
@@ -178,7 +178,7 @@ class Fills(Future):
     """Prints of one aggressor, which serve a queue: price (the worst of an event) and contracts."""
 
     def push(self, view: View, drop: int) -> None:
-        price, size = view.evaluate(self.node.inputs)
+        price, size = view.inputs(self.node)
         here = present(price) & (as_float(size) > 0)
         self.parts.append((np.column_stack([as_float(price), as_float(size)]), here))
 

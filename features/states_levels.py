@@ -29,7 +29,7 @@ class KeyedChange(State):
         self.known = np.zeros(1, dtype=np.bool_)
 
     def push(self, view: View, drop: int) -> None:
-        usable, *levels = view.evaluate(self.node.inputs)
+        usable, *levels = view.inputs(self.node)
         out = np.empty(view.t.size, dtype=np.int64)
         valid = np.empty(view.t.size, dtype=np.bool_)
         keyed_change(
@@ -62,6 +62,6 @@ class LevelMedian(State):
 
     def read(self, node: Node, view: View) -> pl.Series:
         out = np.empty(view.t.size)
-        sizes = _by_row(view.evaluate(node.inputs))
+        sizes = _by_row(view.inputs(node))
         median_positive(sizes, np.empty(sizes.shape[1], dtype=np.int64), out)
         return masked(out, out > 0)

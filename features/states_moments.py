@@ -38,7 +38,7 @@ class Packed(State):
         self.before_segment = 0
 
     def push(self, view: View, drop: int) -> None:
-        series = view.evaluate(self.node.inputs)
+        series = view.inputs(self.node)
         here = np.logical_and.reduce([present(one) for one in series])
         new = np.empty((int(here.sum()), 2 * self.width))
         self.add([as_float(one)[here] for one in series], new)

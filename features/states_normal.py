@@ -21,7 +21,7 @@ class DecayedMoments(State):
         self.last_ts = 0
 
     def push(self, view: View, drop: int) -> None:
-        series = view.evaluate(self.node.inputs)[0]
+        series = view.inputs(self.node)[0]
         ts = np.concatenate([[self.last_ts], view.t]).astype(np.int64)
         out = np.empty((2, view.t.size))
         first = view.first == view.now
@@ -50,7 +50,7 @@ class Rank(State):
         self.ranks = Series1(np.float64)
 
     def push(self, view: View, drop: int) -> None:
-        series = view.evaluate(self.node.inputs)[0]
+        series = view.inputs(self.node)[0]
         out = np.empty(view.t.size)
         first = view.first == view.now
         values, valid = as_float(series), present(series)

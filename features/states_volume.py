@@ -26,7 +26,7 @@ class VolumeBuckets(State):
         self.values = Series1(np.float64)
 
     def push(self, view: View, drop: int) -> None:
-        buy, sell = (as_exact(x) for x in view.evaluate(self.node.inputs))
+        buy, sell = (as_exact(x) for x in view.inputs(self.node))
         out = np.empty(buy.size)
         first = view.first == view.now
         bucket_imbalance(buy, sell, first, self.size, self.open, self.ring, self.bought, out)
@@ -51,7 +51,7 @@ class VolumeProfile(State):
         self.rows = [Series1(np.int64) for _ in range(self.OUTPUTS)]
 
     def push(self, view: View, drop: int) -> None:
-        price, volume = view.evaluate(self.node.inputs)
+        price, volume = view.inputs(self.node)
         ends = price.list.len().fill_null(0).to_numpy().astype(np.int64).cumsum()
         prints = [x.drop_nulls().explode().drop_nulls() for x in (price, volume)]
         flat = [as_exact(x) for x in prints]

@@ -204,6 +204,8 @@ class View:
     limits: dict[int, tuple[I64, Bool]] = field(default_factory=dict)
     results: dict[str, F64] = field(default_factory=dict)
     """What states computed for several nodes at once."""
+    fed: dict[str, pl.Series] = field(default_factory=dict)
+    """What states are fed with, by digest: many are fed the same."""
 
     def __post_init__(self) -> None:
         self.known: Bool | None = None
@@ -276,6 +278,14 @@ class View:
         rows = self.now - self.timeline.frame_base
         taken = pl.Series("", rows) if self.known is None else masked(rows, self.known)
         return self.timeline.frame[name].gather(taken)
+
+    def inputs(self, node: Node) -> list[pl.Series]:
+        """Values of a node's inputs; what several nodes are fed with is evaluated once."""
+        pairs = zip(node.input_keys, node.inputs, strict=True)
+        missing = {key: expr for key, expr in pairs if key not in self.fed}
+        if missing:
+            self.fed.update(zip(missing, self.evaluate(list(missing.values())), strict=True))
+        return [self.fed[key] for key in node.input_keys]
 
     def evaluate(self, exprs: Sequence[pl.Expr]) -> list[pl.Series]:
         """Values of expressions at the decision points."""

@@ -99,6 +99,8 @@ class Node:
     """Grid nodes: the expression over the samples."""
     asked: tuple[pl.Expr, ...] = ()
     """What a decision asks with: evaluated there when the node is read."""
+    input_keys: tuple[str, ...] = ()
+    """Digests of the inputs: equal ones are evaluated once."""
 
 
 NODES: dict[str, Node] = {}
@@ -125,8 +127,9 @@ def _node(
     state_key = f"{state}:{_digest(settings, *inputs)}"
     tail = () if inner is None else (inner,)
     key = f"{MARK}{state}.{method}:{_digest(state_key, args, *tail, *asked)}"
-    node = Node(key, state, inputs, settings, method, args, state_key, inner, asked)
-    NODES.setdefault(key, node)
+    if key not in NODES:
+        fed = tuple(_digest(x) for x in inputs)
+        NODES[key] = Node(key, state, inputs, settings, method, args, state_key, inner, asked, fed)
     return pl.col(key)
 
 

@@ -20,7 +20,7 @@ from features.engine import compute
 from features.kernels import compile_kernels
 from features.registry import Column
 from features.sets import load_user_features
-from pipeline.columns import TS, Encoding
+from pipeline.columns import TS, Codec, Encoding
 from pipeline.columns import Column as TableColumn
 from pipeline.config import Settings
 from pipeline.contracts import VOLUMES, Volumes, resolve
@@ -82,19 +82,20 @@ def _described(column: Column) -> TableColumn:
             "choose Float32, Float64 or an integer"
         )
     encoding: Encoding = "dict"
+    codec: Codec = "zstd"
     if family.dtype.is_float():
-        encoding = "split"
+        encoding, codec = "plain", "lz4"
     elif family.dtype == pl.Int64():
         encoding = "delta"
     meaning = family.doc.partition("\n")[0]
-    return TableColumn(column.name, kind, family.unit, meaning, nullable=True, encoding=encoding)
+    return TableColumn(column.name, kind, family.unit, meaning, True, encoding, codec)
 
 
 class FeatureStage:
     """Features and labels by trading session."""
 
     name = "features"
-    version = 2
+    version = 3
     tables: Sequence[str] = ("features", "labels")
 
     # --- planning -----------------------------------------------------------------------------

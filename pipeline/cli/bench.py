@@ -14,7 +14,12 @@ from pipeline.cli.common import Invocation
 from pipeline.errors import OK, RequestError
 from pipeline.roots import ROOT
 
-DEFAULT_RECORDS: Final = {"ingest": 5_000_000, "book": 20_000_000, "stages": 5_000_000}
+DEFAULT_RECORDS: Final = {
+    "ingest": 5_000_000,
+    "book": 20_000_000,
+    "features": 2_000_000,
+    "stages": 5_000_000,
+}
 KINDS: Final = tuple(DEFAULT_RECORDS)
 
 

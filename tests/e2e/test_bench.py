@@ -6,7 +6,9 @@ import json
 
 import pytest
 
+from benchmarks.feature_list import TIER1
 from benchmarks.scaling import efficiency
+from features.registry import FEATURES
 from tests.e2e.running import mbo, mbo_process
 
 
@@ -24,8 +26,13 @@ def test_efficiency_is_what_the_machine_does_not_explain() -> None:
     assert efficiency((10.0, 10.0), (4.0, 4.0)) == 0.5
 
 
+def test_the_list_of_features_is_fixed_and_all_of_them_exist() -> None:
+    assert len(TIER1) == len(set(TIER1)) == 656
+    assert [column.name for column in FEATURES.resolve(TIER1)] == list(TIER1)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("what", ["ingest", "book", "stages"])
+@pytest.mark.parametrize("what", ["ingest", "book", "features", "stages"])
 def test_every_figure_is_measured(what: str) -> None:
     done = mbo_process("bench", what, "--records", "100000", "--json")
     assert done.returncode == 0, done.stderr
