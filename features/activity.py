@@ -16,9 +16,9 @@ from features.columns import TOUCH, add, if_ok_flow, imbalance, mid_ticks, px, r
 from features.costs import HIT
 from features.grids import DECAY, SIDES, ZONES
 from features.messages import flow
+from features.nodes import window as parse_window
 from features.registry import Choice, Parameter, Windows, feature
 from features.windows import ew_sum, previous, rate, window_sum
-from features.windows import window as parse_window
 
 _FAR = 2**62
 _TAKER = {side: aggressor for aggressor, side in HIT.items()}

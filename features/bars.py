@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from features.windows import DURATION_PATTERN, SAMPLE, Window, _digest, _node, window
+from features.nodes import DURATION_PATTERN, SAMPLE, Window, digest, make_node, window
 from pipeline.units import parse_duration
 
 COUNTED_PATTERN = "[ect][1-9][0-9]{0,8}"
@@ -57,9 +57,9 @@ def over_bars(bar: str, x: pl.Expr, then: Callable[[Bar], pl.Expr]) -> pl.Expr:
     counted = bar[0] in AMOUNTS
     kind, size = (AMOUNTS[bar[0]], int(bar[1:])) if counted else ("time", parse_duration(bar))
     added = amount(bar[0]) if counted else pl.col("ended")
-    name = f"{SAMPLE}{_digest(x, bar)}:"
+    name = f"{SAMPLE}{digest(x, bar)}:"
     parts = Bar(*(pl.col(f"{name}{part}") for part in ("open", "high", "low", "close")))
-    return _node("bars", (x, added), (kind, size, name), inner=then(parts))
+    return make_node("bars", (x, added), (kind, size, name), inner=then(parts))
 
 
 def latest_sum(x: pl.Expr, size: str) -> pl.Expr:
@@ -68,7 +68,7 @@ def latest_sum(x: pl.Expr, size: str) -> pl.Expr:
     Whole events: the fewest latest ones of the segment whose events, contracts or prints reach
     the size.  ``x`` counts where the event adds to it.
     """
-    return _node("latest", (x, amount(size[0])), method="sum", args=(int(size[1:]),))
+    return make_node("latest", (x, amount(size[0])), method="sum", args=(int(size[1:]),))
 
 
 def highest(x: pl.Expr, over: str | Window) -> pl.Expr:
@@ -86,18 +86,18 @@ def _extreme(x: pl.Expr, over: str | Window, sign: int) -> pl.Expr:
     if parsed.kind == "half_life":
         raise ValueError("an extreme needs a window by time or rows, not a half-life")
     if parsed.kind == "rows":
-        return _node("packed_extreme", (x,), method="rows", args=(parsed.size, sign))
-    return _node("extreme", (x,), method="window", args=(parsed.size, sign))
+        return make_node("packed_extreme", (x,), method="rows", args=(parsed.size, sign))
+    return make_node("extreme", (x,), method="window", args=(parsed.size, sign))
 
 
 def session_highest(x: pl.Expr) -> pl.Expr:
     """The session's largest ``x`` so far; halts do not reset it."""
-    return _node("session_extreme", (x,), (1,))
+    return make_node("session_extreme", (x,), (1,))
 
 
 def session_lowest(x: pl.Expr) -> pl.Expr:
     """The session's smallest ``x`` so far; halts do not reset it."""
-    return _node("session_extreme", (x,), (-1,))
+    return make_node("session_extreme", (x,), (-1,))
 
 
 def exponential(x: pl.Expr, span: int, warm: int | None = None) -> pl.Expr:
@@ -105,9 +105,9 @@ def exponential(x: pl.Expr, span: int, warm: int | None = None) -> pl.Expr:
 
     Null until ``warm`` values (``span``, unless said otherwise).
     """
-    return _node("recursive", (x,), (2, span + 1, 1, span if warm is None else warm))
+    return make_node("recursive", (x,), (2, span + 1, 1, span if warm is None else warm))
 
 
 def wilder(x: pl.Expr, length: int) -> pl.Expr:
     """S + (x - S)/length over the rows with a value, from the mean of the first ``length``."""
-    return _node("recursive", (x,), (1, length, length, length))
+    return make_node("recursive", (x,), (1, length, length, length))

@@ -24,7 +24,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.windows import fitted, fitted_rank, reachable
+from features.nodes import reachable
+from features.windows import fitted, fitted_rank
 from pipeline.errors import RequestError
 
 I64 = npt.NDArray[np.int64]

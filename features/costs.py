@@ -14,6 +14,7 @@ import polars as pl
 
 from features.columns import TICK, depth, if_ok, if_ok_flow, mid_ticks, px, ratio, seconds, size
 from features.grids import SIDES
+from features.nodes import window as parse_window
 from features.order_flow import contribution
 from features.registry import Choice, Numbers, Windows, feature
 from features.windows import (
@@ -30,7 +31,6 @@ from features.windows import (
     total,
     window_sum,
 )
-from features.windows import window as parse_window
 
 SIGNED_VALUE = pl.col("buy_px_sz") - pl.col("sell_px_sz")
 SIGNED = pl.col("buy_sz") - pl.col("sell_sz")

@@ -12,11 +12,12 @@ import polars as pl
 
 from features.columns import depth, if_ok, if_ok_flow, imbalance, mid_ticks, px, ratio, seconds
 from features.grids import TIME_WINDOWS
+from features.nodes import Window
+from features.nodes import window as parse_window
 from features.order_flow import contribution
 from features.registry import Alias, Windows, feature
 from features.windows import (
     Regression,
-    Window,
     of_peer,
     on_grid,
     previous,
@@ -25,7 +26,6 @@ from features.windows import (
     value_at,
     window_sum,
 )
-from features.windows import window as parse_window
 
 PEER = Alias()
 LAGS = Windows(("1s", "5s", "10s", "60s"))

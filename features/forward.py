@@ -11,7 +11,8 @@ import math
 import polars as pl
 
 from features.columns import mid_ticks
-from features.windows import Window, _node, _ns, ahead
+from features.nodes import Window, make_node, nanoseconds
+from features.windows import ahead
 
 
 def rows_ahead(x: pl.Expr, rows: int) -> pl.Expr:
@@ -22,12 +23,12 @@ def rows_ahead(x: pl.Expr, rows: int) -> pl.Expr:
 
 def ahead_highest(x: pl.Expr, horizon: str | Window) -> pl.Expr:
     """Largest ``x`` of the events after now, up to t + horizon; null without any."""
-    return _node("future", (x,), method="extreme", args=(_ns(horizon), 1))
+    return make_node("future", (x,), method="extreme", args=(nanoseconds(horizon), 1))
 
 
 def ahead_lowest(x: pl.Expr, horizon: str | Window) -> pl.Expr:
     """Smallest ``x`` of the events after now, up to t + horizon; null without any."""
-    return _node("future", (x,), method="extreme", args=(_ns(horizon), -1))
+    return make_node("future", (x,), method="extreme", args=(nanoseconds(horizon), -1))
 
 
 def first_touch(
@@ -36,9 +37,9 @@ def first_touch(
     """What ``x`` reaches first after now: 1 for ``upper`` (or more), -1 for ``lower`` (or less),
     0 for neither by t + horizon; and when that is known (ns).
     """
-    args, asked = (_ns(horizon),), (upper, lower)
-    side = _node("future", (x,), method="barrier", args=args, asked=asked)
-    return side, _node("future", (x,), method="barrier_time", args=args, asked=asked)
+    args, asked = (nanoseconds(horizon),), (upper, lower)
+    side = make_node("future", (x,), method="barrier", args=args, asked=asked)
+    return side, make_node("future", (x,), method="barrier_time", args=args, asked=asked)
 
 
 def passive_fill(
@@ -57,9 +58,9 @@ def passive_fill(
     joined = ahead(pl.when(ok).then(pl.col(f"{side}_px_00")), latency) / tick
     queue = ahead(pl.when(ok).then(pl.col(f"{side}_sz_00")), latency)
     inputs = sign * pl.col("trade_px") / tick, pl.col(f"{aggressor}_sz")
-    args, asked = (_ns(latency), _ns(horizon)), (sign * joined, queue)
+    args, asked = (nanoseconds(latency), nanoseconds(horizon)), (sign * joined, queue)
     parts = [
-        _node("future", inputs, ("fills",), method=method, args=args, asked=asked)
+        make_node("future", inputs, ("fills",), method=method, args=args, asked=asked)
         for method in ("fill", "fill_time")
     ]
     return parts[0], parts[1], joined

@@ -11,8 +11,8 @@ from features.columns import TOUCH
 from features.components import Pairs, Statistic
 from features.engine import push, views
 from features.events import Events, Source
+from features.nodes import root_columns
 from features.timeline import Timeline, View
-from features.windows import root_columns
 
 
 def gather(source: Source, statistics: Sequence[Statistic], *, whole: bool) -> dict[str, Pairs]:

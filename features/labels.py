@@ -13,16 +13,10 @@ from features.forward import (
     rows_ahead,
 )
 from features.grids import HORIZONS, LABEL_ROWS
+from features.nodes import window as parse_window
 from features.registry import Choice, Numbers, Parameter, Windows, label
 from features.returns import expected_size
-from features.windows import (
-    ahead,
-    ahead_time,
-    mean,
-    previous,
-    session_first,
-)
-from features.windows import window as parse_window
+from features.windows import ahead, ahead_time, mean, previous, session_first
 from pipeline.units import NS_PER_S
 
 

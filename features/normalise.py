@@ -19,17 +19,10 @@ import polars as pl
 
 from features.columns import depth, if_ok, if_ok_flow, mid_ticks, px, ratio
 from features.combine import CENTRE, HIGH, LOW, SPREAD
+from features.nodes import DURATION_PATTERN, WINDOW_PATTERN
+from features.nodes import window as parse_window
 from features.profiles import MINUTE, profile, quantiles
-from features.windows import (
-    DURATION_PATTERN,
-    WINDOW_PATTERN,
-    above_rounding,
-    previous,
-    rank_among,
-    shared,
-    spread_of,
-)
-from features.windows import window as parse_window
+from features.windows import above_rounding, previous, rank_among, shared, spread_of
 from pipeline.errors import RequestError
 
 if TYPE_CHECKING:

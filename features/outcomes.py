@@ -16,17 +16,13 @@ from features.forward import (
 )
 from features.grids import HORIZONS
 from features.labels import HUNDREDTHS
+from features.nodes import Window
+from features.nodes import window as parse_window
 from features.registry import FEATURES, Choice, Named, Numbers, Parameter, Windows, label
 from features.returns import expected_size
 from features.trend import trend_t
 from features.volatility import squared_change
-from features.windows import (
-    Window,
-    ahead,
-    previous,
-    session_cum,
-)
-from features.windows import window as parse_window
+from features.windows import ahead, previous, session_cum
 from pipeline.units import NS_PER_S
 
 # --- barriers and signals (L08, L09, L10) ----------------------------------------------------

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from features.bars import BAR_PATTERN
-from features.windows import DURATION_PATTERN
+from features.nodes import DURATION_PATTERN
 
 
 @dataclass(frozen=True)

@@ -32,16 +32,10 @@ import polars as pl
 from features.columns import mid_ticks
 from features.components import Component, components_of
 from features.events import levels_needed, tables_needed
+from features.nodes import WARM_HALF_LIVES, looks_ahead, reachable, root_columns, window
 from features.normalise import MARK, normalised
 from features.parameters import Alias, Bars, Choice, Named, Numbers, Parameter, Windows
-from features.windows import (
-    WARM_HALF_LIVES,
-    ahead_time,
-    looks_ahead,
-    reachable,
-    root_columns,
-    window,
-)
+from features.windows import ahead_time
 from pipeline.errors import MboError, RequestError
 from pipeline.units import format_duration
 

@@ -8,10 +8,10 @@ import polars as pl
 
 from features.columns import if_ok, mid_ticks, ratio
 from features.grids import DECAY, TIME_AND_ROWS
+from features.nodes import window as parse_window
 from features.registry import Windows, feature
 from features.volatility import ew_volatility
 from features.windows import ago, deviation, ew_sum, mean, session_first, value_at
-from features.windows import window as parse_window
 
 FLOOR = 0.5
 """Smallest volatility that a distance is divided by: half a tick, the mid's own step."""

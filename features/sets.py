@@ -15,9 +15,9 @@ from typing import Any
 from features import registry
 from features.clocks import make_clock
 from features.components import Component, components_of
+from features.nodes import peers_behind
 from features.parameters import Alias
 from features.registry import FEATURES, LABELS, Column
-from features.windows import peers_behind
 from pipeline.errors import RequestError
 from pipeline.units import NS_PER_S, parse_duration
 

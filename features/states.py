@@ -14,6 +14,7 @@ import polars as pl
 
 from features.clocks import GridClock
 from features.kernels import decayed_sum, fill_forward
+from features.nodes import WARM_HALF_LIVES, Node
 from features.states_bars import (
     Bars,
     Extreme,
@@ -44,7 +45,6 @@ from features.timeline import (
     masked,
     present,
 )
-from features.windows import WARM_HALF_LIVES, Node
 
 
 def _known(view: View) -> Bool:

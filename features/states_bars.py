@@ -7,6 +7,7 @@ import polars as pl
 
 from features.clocks import GridClock
 from features.kernels_bars import bars, recursive_mean, sliding_extreme
+from features.nodes import Node
 from features.timeline import (
     F64,
     I64,
@@ -21,7 +22,6 @@ from features.timeline import (
     masked,
     present,
 )
-from features.windows import Node
 
 
 def _known(view: View) -> Bool:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
+from features.nodes import Node
 from features.timeline import I64, Bool, Rows, State, Timeline, View
-from features.windows import Node
 
 
 class Delayed(State):

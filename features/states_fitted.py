@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from features.nodes import Node
 from features.timeline import State, View, masked
-from features.windows import Node
 
 
 class FittedState(State):

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import polars as pl
 
 from features.kernels_forward import first_at_least, grow_tree, largest_of, served
+from features.nodes import Node
 from features.timeline import (
     F64,
     I64,
@@ -21,7 +22,6 @@ from features.timeline import (
     masked,
     present,
 )
-from features.windows import Node
 
 
 class SessionIndex:

@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 
 from features.kernels_levels import keyed_change, median_positive
+from features.nodes import Node
 from features.timeline import I64, Series1, State, Timeline, View, as_exact, masked, present
-from features.windows import Node
 
 
 def _by_row(columns: list[pl.Series]) -> I64:

@@ -10,8 +10,8 @@ import polars as pl
 
 from features.kernels_moments import SUMS, accumulate, regressions
 from features.kernels_normal import SQUARES, accumulate_squares, deviations
+from features.nodes import Node
 from features.timeline import F64, I64, Bool, Series1, State, Timeline, View, as_float, present
-from features.windows import Node
 
 
 class Packed(State):

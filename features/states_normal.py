@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 
 from features.kernels_normal import decayed_moments, rolling_ranks
+from features.nodes import WARM_HALF_LIVES, Node
 from features.timeline import F64, Series1, State, Timeline, View, as_float, present
-from features.windows import WARM_HALF_LIVES, Node
 
 
 class DecayedMoments(State):

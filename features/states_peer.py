@@ -17,8 +17,8 @@ import polars as pl
 
 from features.columns import TOUCH
 from features.events import Events
+from features.nodes import Node, root_columns
 from features.timeline import I64, Rows, State, Timeline, View
-from features.windows import Node, root_columns
 
 
 class Peer(State):

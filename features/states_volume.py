@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 
 from features.kernels_volume import bucket_imbalance, volume_profile
+from features.nodes import Node
 from features.timeline import I64, Series1, State, Timeline, View, as_exact, masked
-from features.windows import Node
 
 
 def _known(view: View, keep: np.ndarray) -> np.ndarray:

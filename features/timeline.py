@@ -24,7 +24,7 @@ import pyarrow as pa
 from features.components import Fitted
 from features.events import Source
 from features.kernels import count_until
-from features.windows import MARK, Node, reachable
+from features.nodes import MARK, Node, reachable
 
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
@@ -257,11 +257,11 @@ class View:
         """A column of the rows, or a node's values, at the decision points."""
         found = self.cache.get(name)
         if found is None:
-            found = self._node(name) if name.startswith(MARK) else self._raw(name)
+            found = self.make_node(name) if name.startswith(MARK) else self._raw(name)
             self.cache[name] = found
         return found
 
-    def _node(self, key: str) -> pl.Series:
+    def make_node(self, key: str) -> pl.Series:
         node = self.timeline.nodes[key]
         return self.timeline.states[node.state_key].read(node, self).alias(key)
 

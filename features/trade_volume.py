@@ -11,6 +11,7 @@ from features.columns import OK_FLOW, TICK, add, if_ok, if_ok_flow, mid_ticks, p
 from features.costs import HIT, MIN_INTERVALS
 from features.grids import SIDES, ZONES
 from features.messages import flow
+from features.nodes import window as parse_window
 from features.registry import Choice, Numbers, Windows, feature
 from features.trades import SIGNED
 from features.windows import (
@@ -25,7 +26,6 @@ from features.windows import (
     volume_profile,
     window_sum,
 )
-from features.windows import window as parse_window
 
 STEP = "10s"
 """Grid on which changes of volume and of the mid are compared."""

@@ -15,20 +15,11 @@ import polars as pl
 
 from features.bars import Bar, over_bars
 from features.columns import mid_ticks, ratio
+from features.nodes import Window
+from features.nodes import window as parse_window
 from features.registry import Bars, Choice, Numbers, Parameter, Windows, feature
 from features.volatility import realised
-from features.windows import (
-    Window,
-    lag,
-    last,
-    mean,
-    on_grid,
-    previous,
-    row_sum,
-    session_first,
-    window_sum,
-)
-from features.windows import window as parse_window
+from features.windows import lag, last, mean, on_grid, previous, row_sum, session_first, window_sum
 from pipeline.units import parse_duration
 
 COARSE = {"grid": Windows(("5s", "10s")), "window": Windows(("300s", "30m", "1h"))}

@@ -12,9 +12,10 @@ from functools import cache
 import polars as pl
 
 from features.columns import mid_ticks, px, ratio
+from features.nodes import LN2
+from features.nodes import window as parse_window
 from features.registry import Windows, feature
-from features.windows import LN2, ew_sum, last, on_grid, previous, window_sum
-from features.windows import window as parse_window
+from features.windows import ew_sum, last, on_grid, previous, window_sum
 
 STEPS = Windows(("1s", "10s", "5m"))
 LENGTHS = Windows(("60s", "300s", "30m", "1h"))

@@ -20,152 +20,44 @@ Rules they all keep (the catalogue's 0.3):
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import polars as pl
 
-from pipeline.units import NS_PER_S, parse_duration
-
-MARK = "~"
-"""First character of a node's key: no column of a table begins so."""
-
-SAMPLE = "x:"
-"""Beginning of the column that holds the samples of a grid."""
-
-WARM_HALF_LIVES = 5
-"""Half-lives after which an exponential window counts as warm (the catalogue's 0.2)."""
-
-LN2 = 0.6931471805599453
-
-
-@dataclass(frozen=True)
-class Window:
-    """A window by time (``1s``), by rows (``n50``) or by exponential half-life (``h10s``)."""
-
-    kind: Literal["time", "rows", "half_life"]
-    size: int
-    """Nanoseconds, or rows."""
-    text: str
-
-    @property
-    def seconds(self) -> float:
-        """Length of a time window or half-life in seconds."""
-        return self.size / NS_PER_S
-
-
-_DURATION = r"[1-9][0-9]*(?:ns|us|ms|s|m|h)"
-WINDOW_PATTERN = rf"(?:n[1-9][0-9]*|h?{_DURATION})"
-DURATION_PATTERN = _DURATION
-
-
-def window(text: str | Window) -> Window:
-    """Parse ``1s``, ``n50`` or ``h10s``.
-
-    Raises
-    ------
-    ValueError
-        If the text is none of these.
-    """
-    if isinstance(text, Window):
-        return text
-    if not re.fullmatch(WINDOW_PATTERN, text):
-        raise ValueError(f"{text!r} is no window; write 1s, n50 (rows) or h10s (half-life)")
-    if text.startswith("n"):
-        return Window("rows", int(text[1:]), text)
-    if text.startswith("h"):
-        return Window("half_life", parse_duration(text[1:]), text)
-    return Window("time", parse_duration(text), text)
-
-
-@dataclass(frozen=True)
-class Node:
-    """What stands behind a key: a running state, and how it is read at a decision point."""
-
-    key: str
-    state: str
-    """Kind of the running state, see ``features.states``."""
-    inputs: tuple[pl.Expr, ...]
-    """What the state is fed with at every event."""
-    settings: tuple[int | str, ...]
-    """Parameters of the state itself; nodes of equal state, inputs and settings share it."""
-    method: str
-    args: tuple[int, ...] = ()
-    state_key: str = ""
-    inner: pl.Expr | None = None
-    """Grid nodes: the expression over the samples."""
-    asked: tuple[pl.Expr, ...] = ()
-    """What a decision asks with: evaluated there when the node is read."""
-    input_keys: tuple[str, ...] = ()
-    """Digests of the inputs: equal ones are evaluated once."""
-
-
-NODES: dict[str, Node] = {}
-"""All nodes asked for in this process, by key.  A key is a digest of its content."""
-
-
-def _digest(*parts: object) -> str:
-    digest = hashlib.blake2b(digest_size=10)
-    for part in parts:
-        blob = part.meta.serialize() if isinstance(part, pl.Expr) else repr(part).encode()
-        digest.update(len(blob).to_bytes(4, "little") + blob)
-    return digest.hexdigest()
-
-
-def _node(
-    state: str,
-    inputs: tuple[pl.Expr, ...],
-    settings: tuple[int | str, ...] = (),
-    method: str = "at",
-    args: tuple[int, ...] = (),
-    inner: pl.Expr | None = None,
-    asked: tuple[pl.Expr, ...] = (),
-) -> pl.Expr:
-    state_key = f"{state}:{_digest(settings, *inputs)}"
-    tail = () if inner is None else (inner,)
-    key = f"{MARK}{state}.{method}:{_digest(state_key, args, *tail, *asked)}"
-    if key not in NODES:
-        fed = tuple(_digest(x) for x in inputs)
-        NODES[key] = Node(key, state, inputs, settings, method, args, state_key, inner, asked, fed)
-    return pl.col(key)
-
-
-def node_keys(expr: pl.Expr) -> list[str]:
-    """Keys of the nodes an expression reads directly."""
-    return [name for name in expr.meta.root_names() if name.startswith(MARK)]
-
-
-def _ns(text: str | Window) -> int:
-    parsed = window(text)
-    if parsed.kind == "rows":
-        raise ValueError(f"{parsed.text!r} is a number of rows; a duration is needed here")
-    return parsed.size
-
+from features.nodes import (
+    LN2,
+    SAMPLE,
+    Window,
+    digest,
+    make_node,
+    nanoseconds,
+    reachable,
+    window,
+)
+from pipeline.units import NS_PER_S
 
 # --- sums ------------------------------------------------------------------------------------
 
 
 def window_sum(x: pl.Expr, length: str | Window) -> pl.Expr:
     """Sum of ``x`` over the events of (t - length, t]; integers stay exact."""
-    return _node("prefix", (x,), method="window", args=(_ns(length),))
+    return make_node("prefix", (x,), method="window", args=(nanoseconds(length),))
 
 
 def row_sum(x: pl.Expr, rows: int) -> pl.Expr:
     """Sum of ``x`` over the last ``rows`` events at which it is not null."""
-    return _node("rows", (x,), method="sum", args=(rows,))
+    return make_node("rows", (x,), method="sum", args=(rows,))
 
 
 def ew_sum(x: pl.Expr, half_life: str | Window) -> pl.Expr:
     """Sum of x_i 2^(-(t - t_i) / half_life) over the segment's events up to now."""
-    return _node("decay", (x,), (_ns(half_life),))
+    return make_node("decay", (x,), (nanoseconds(half_life),))
 
 
 def session_cum(x: pl.Expr) -> pl.Expr:
     """Sum of ``x`` over the session's events up to now; halts do not reset it."""
-    return _node("prefix", (x,), method="total")
+    return make_node("prefix", (x,), method="total")
 
 
 def total(x: pl.Expr, over: str | Window) -> pl.Expr:
@@ -231,10 +123,12 @@ def spread_of(x: pl.Expr, over: str | Window) -> Spread:
     """
     parsed = window(over)
     if parsed.kind == "half_life":
-        parts = [_node("decayed_moments", (x,), (parsed.size,), args=(k,)) for k in (0, 1)]
+        parts = [make_node("decayed_moments", (x,), (parsed.size,), args=(k,)) for k in (0, 1)]
     else:
         method = "rows" if parsed.kind == "rows" else "window"
-        parts = [_node("deviations", (x,), method=method, args=(parsed.size, k)) for k in (0, 1)]
+        parts = [
+            make_node("deviations", (x,), method=method, args=(parsed.size, k)) for k in (0, 1)
+        ]
     return Spread(*parts)
 
 
@@ -248,7 +142,7 @@ def rank_among(x: pl.Expr, rows: int) -> pl.Expr:
 
     Events at which ``x`` is null are no rows; null at those, and until there are ``rows``.
     """
-    return _node("rank", (x,), (rows,))
+    return make_node("rank", (x,), (rows,))
 
 
 @dataclass(frozen=True)
@@ -289,7 +183,7 @@ def regression(y: pl.Expr, x: pl.Expr, over: str | Window) -> Regression:
     method = "rows" if parsed.kind == "rows" else "window"
 
     def part(which: int) -> pl.Expr:
-        return _node("moments", (x, y), method=method, args=(parsed.size, which))
+        return make_node("moments", (x, y), method=method, args=(parsed.size, which))
 
     both = pl.when(x.is_not_null() & y.is_not_null()).then(1)
     return Regression(part(0), part(1), part(2), part(3), total(both, parsed))
@@ -300,22 +194,22 @@ def regression(y: pl.Expr, x: pl.Expr, over: str | Window) -> Regression:
 
 def last(x: pl.Expr) -> pl.Expr:
     """The last value of ``x`` that was not null, at or before now, in the segment."""
-    return _node("value", (x,))
+    return make_node("value", (x,))
 
 
 def previous(x: pl.Expr) -> pl.Expr:
     """The last value of ``x`` that was not null, at an earlier event of the segment."""
-    return _node("value", (x,), method="before")
+    return make_node("value", (x,), method="before")
 
 
 def value_at(x: pl.Expr, ago: str | Window) -> pl.Expr:
     """The last value of ``x`` that was not null as of t - ago; null before the segment."""
-    return _node("value", (x,), method="ago", args=(_ns(ago),))
+    return make_node("value", (x,), method="ago", args=(nanoseconds(ago),))
 
 
 def lag(x: pl.Expr, rows: int) -> pl.Expr:
     """The value of ``x`` ``rows`` events earlier, counting events at which it is not null."""
-    return _node("rows", (x,), method="lag", args=(rows,))
+    return make_node("rows", (x,), method="lag", args=(rows,))
 
 
 def ago(x: pl.Expr, back: str | Window) -> pl.Expr:
@@ -326,7 +220,7 @@ def ago(x: pl.Expr, back: str | Window) -> pl.Expr:
 
 def session_first(x: pl.Expr) -> pl.Expr:
     """The session's first value of ``x`` that is not null."""
-    return _node("opening", (x,))
+    return make_node("opening", (x,))
 
 
 def since(condition: pl.Expr) -> pl.Expr:
@@ -340,7 +234,7 @@ def time_mean(x: pl.Expr, length: str | Window) -> pl.Expr:
 
     Time at which ``x`` is undefined is left out; null if that is all of it.
     """
-    return _node("held", (x,), method="mean", args=(_ns(length),))
+    return make_node("held", (x,), method="mean", args=(nanoseconds(length),))
 
 
 def on_grid(step: str, x: pl.Expr | Sequence[pl.Expr], then: Callable[..., pl.Expr]) -> pl.Expr:
@@ -351,8 +245,8 @@ def on_grid(step: str, x: pl.Expr | Sequence[pl.Expr], then: Callable[..., pl.Ex
     result is that of the last grid point at or before it; null before the segment's first.
     """
     parts = (x,) if isinstance(x, pl.Expr) else tuple(x)
-    names = tuple(f"{SAMPLE}{_digest(part)}" for part in parts)
-    return _node("grid", parts, (_ns(step), *names), inner=then(*map(pl.col, names)))
+    names = tuple(f"{SAMPLE}{digest(part)}" for part in parts)
+    return make_node("grid", parts, (nanoseconds(step), *names), inner=then(*map(pl.col, names)))
 
 
 def delayed(
@@ -369,10 +263,10 @@ def delayed(
     (all combinators work) see it at that time, when all of this is known.  Null where it would
     have to know what comes after the segment's end.
     """
-    names = [f"{SAMPLE}{k}:{_digest(part)}" for k, part in enumerate((*at, *later))]
+    names = [f"{SAMPLE}{k}:{digest(part)}" for k, part in enumerate((*at, *later))]
     inner = then(*map(pl.col, names))
-    settings: tuple[int | str, ...] = (_ns(tau), len(at), *names)
-    return _node("delayed", (condition, *at, *later), settings, inner=inner)
+    settings: tuple[int | str, ...] = (nanoseconds(tau), len(at), *names)
+    return make_node("delayed", (condition, *at, *later), settings, inner=inner)
 
 
 # --- other instruments --------------------------------------------------------------------
@@ -393,12 +287,7 @@ def of_peer(peer: str, x: pl.Expr) -> pl.Expr:
     """
     if any(node.state in ("grid", "bars", "delayed", "peer") for node in reachable([x])):
         raise ValueError(f"peer {peer!r}: sample what it says, not what it says of samples")
-    return _node("peer", (), (peer,), inner=x)
-
-
-def peers_behind(exprs: Iterable[pl.Expr]) -> set[str]:
-    """Names of the peers that the expressions read."""
-    return {str(n.settings[0]) for n in reachable(exprs) if n.state == "peer"}
+    return make_node("peer", (), (peer,), inner=x)
 
 
 # --- volume ----------------------------------------------------------------------------------
@@ -410,7 +299,7 @@ def bucket_imbalance(buy: pl.Expr, sell: pl.Expr, size: int, buckets: int) -> pl
     Events are split where a bucket ends; the open bucket does not count.  Null until the segment
     has filled that many.
     """
-    return _node("volume_buckets", (buy, sell), (size, buckets))
+    return make_node("volume_buckets", (buy, sell), (size, buckets))
 
 
 def volume_profile(part: str, percent: int = 70) -> pl.Expr:
@@ -421,7 +310,7 @@ def volume_profile(part: str, percent: int = 70) -> pl.Expr:
     """
     which = ("poc", "low", "high", "most", "here").index(part)
     prints = pl.col("print_px"), pl.col("print_sz")
-    return _node("volume_profile", prints, (percent,), args=(which,))
+    return make_node("volume_profile", prints, (percent,), args=(which,))
 
 
 def shared(x: pl.Expr) -> pl.Expr:
@@ -429,7 +318,7 @@ def shared(x: pl.Expr) -> pl.Expr:
 
     Worth it for what is costly or occurs often; it takes a column of memory while a batch lasts.
     """
-    return _node("shared", (x,))
+    return make_node("shared", (x,))
 
 
 # --- levels ----------------------------------------------------------------------------------
@@ -444,12 +333,12 @@ def keyed_change(
     are given best first, prices so that higher is better, far below where there is no level.
     Null on events at which ``usable`` is null, and at a segment's first.
     """
-    return _node("keyed_change", (usable, *prices, *sizes), (distance,))
+    return make_node("keyed_change", (usable, *prices, *sizes), (distance,))
 
 
 def level_median(sizes: Sequence[pl.Expr]) -> pl.Expr:
     """Median of the sizes that are not 0, at the event; null where all are."""
-    return _node("level_median", tuple(sizes))
+    return make_node("level_median", tuple(sizes))
 
 
 # --- fitted on past sessions -----------------------------------------------------------------
@@ -457,12 +346,12 @@ def level_median(sizes: Sequence[pl.Expr]) -> pl.Expr:
 
 def fitted(component: str, key: pl.Expr) -> pl.Expr:
     """The value a component of ``features.components`` has at a key; null without a fit."""
-    return _node("fitted", (key,), (component,))
+    return make_node("fitted", (key,), (component,))
 
 
 def fitted_rank(component: str, key: pl.Expr, x: pl.Expr) -> pl.Expr:
     """Share of a component's values at a key below ``x``, of equal ones a half; in [0, 1]."""
-    return _node("fitted", (key, x), (component,), method="rank")
+    return make_node("fitted", (key, x), (component,), method="rank")
 
 
 # --- forward, for labels only ------------------------------------------------------------------
@@ -475,50 +364,11 @@ def ahead(x: pl.Expr, horizon: str | Window) -> pl.Expr:
     """
     parsed = window(horizon)
     method = "rows" if parsed.kind == "rows" else "time"
-    return _node("future", (x,), method=method, args=(parsed.size,))
+    return make_node("future", (x,), method=method, args=(parsed.size,))
 
 
 def ahead_time(x: pl.Expr, horizon: str | Window) -> pl.Expr:
     """Labels only.  The time (ns) at which :func:`ahead` is known."""
     parsed = window(horizon)
     method = "rows_time" if parsed.kind == "rows" else "time_time"
-    return _node("future", (x,), method=method, args=(parsed.size,))
-
-
-def looks_ahead(expr: pl.Expr) -> bool:
-    """True if anything behind the expression looks forward in time."""
-    return any(node.state == "future" for node in reachable([expr]))
-
-
-def reachable(exprs: Iterable[pl.Expr], *, inside_grids: bool = True) -> list[Node]:
-    """All nodes behind the expressions, those that others depend on first.
-
-    With ``inside_grids`` false, nodes that live on the samples of a grid are left out.
-    """
-    seen: dict[str, Node] = {}
-
-    def visit(expr: pl.Expr) -> None:
-        for key in node_keys(expr):
-            if key in seen:
-                continue
-            node = NODES[key]
-            for part in (*node.inputs, *node.asked):
-                visit(part)
-            if inside_grids and node.inner is not None:
-                visit(node.inner)
-            seen[key] = node
-
-    for expr in exprs:
-        visit(expr)
-    return list(seen.values())
-
-
-def root_columns(exprs: Iterable[pl.Expr]) -> set[str]:
-    """Columns of events that the expressions read, directly or through nodes."""
-    parts = list(exprs)
-    for node in reachable(parts):
-        parts += (*node.inputs, *node.asked)
-        if node.inner is not None:
-            parts.append(node.inner)
-    names = {name for part in parts for name in part.meta.root_names()}
-    return {name for name in names if not name.startswith((MARK, SAMPLE))}
+    return make_node("future", (x,), method=method, args=(parsed.size,))

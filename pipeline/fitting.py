@@ -23,9 +23,9 @@ from features.components import COMPONENTS, Component, Fitted, Pairs, Statistic,
 from features.events import tables_needed
 from features.gather import gather
 from features.kernels import compile_kernels
+from features.nodes import root_columns
 from features.registry import FEATURES, LABELS
 from features.sets import FeatureSet, feature_set, load_user_features
-from features.windows import root_columns
 from pipeline.calendar import Session
 from pipeline.config import FitSettings, Settings
 from pipeline.contracts import resolve

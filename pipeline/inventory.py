@@ -83,7 +83,7 @@ COSTS: Final = ("row", "window", "state", "grid")
 
 def cost_class(family: Family) -> str:
     """How much work a value is, by what stands behind it; `mbo bench features` has the figures."""
-    from features.windows import reachable
+    from features.nodes import reachable
 
     states = {node.state for node in reachable([family.grid()[0].expr])}
     if "grid" in states:

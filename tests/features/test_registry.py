@@ -8,9 +8,10 @@ import polars as pl
 import pytest
 
 from features.engine import compute
+from features.nodes import window
 from features.registry import FEATURES, LABELS, Windows, feature
 from features.sets import feature_set, load_user_features
-from features.windows import ahead, window
+from features.windows import ahead
 from pipeline.errors import RequestError
 from tests.features.worlds import make_world
 
