@@ -169,7 +169,8 @@ def test_killed_runs_give_the_same_bytes(
     assert killed
     mbo("ingest", sample_raw, "--lake", lake, "--workers", "1").checked()
     mbo("book", "--lake", lake, "--workers", "2").checked()
-    wanted = {k: v for k, v in digest(packed_lake).items() if not k.startswith(("fea", "lab"))}
+    later = ("features/", "labels/", "volumes/", "rolls/")
+    wanted = {k: v for k, v in digest(packed_lake).items() if not k.startswith(later)}
     assert digest(lake) == wanted
 
 

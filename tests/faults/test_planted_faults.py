@@ -111,8 +111,8 @@ FAULTS = [
     Fault(
         "a window sees later rows of its tie",
         "features/order_flow.py",
-        "        pl.when(bid >= bid0).then(bid_size).otherwise(0)",
-        "        pl.when(bid > bid0).then(bid_size).otherwise(0)",
+        "as_good, as_bad = price >= price0, price <= price0",
+        "as_good, as_bad = price > price0, price <= price0",
         "tests/features/test_against_reference.py -k ofi",
     ),
     Fault(

@@ -136,8 +136,13 @@ def test_every_label_fails_the_causality_test(column: Column) -> None:
     pytest.fail(f"{column.name} never changed with the future")
 
 
-@pytest.mark.parametrize("clock", CLOCKS)
-@pytest.mark.parametrize(("chunk", "seed"), [(29, 1), (110, 2)])
+PIECES = [
+    *(("event", 29, 1), ("event", 110, 2), ("touch", 110, 1), ("grid:20s", 73, 2)),
+    *(("volume:20", 110, 1), ("trades:7", 73, 2), ("dollar:9000000", 110, 2)),
+]
+
+
+@pytest.mark.parametrize(("clock", "chunk", "seed"), PIECES)
 def test_chunks_change_nothing(chunk: int, seed: int, clock: str) -> None:
     """A3: one run in pieces of any size equals one in one piece, to the bit."""
     pieces = run(replace(world(seed), chunk=chunk), clock)
