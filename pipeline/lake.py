@@ -49,6 +49,7 @@ WHICH_COMMAND = {
     "orders": "mbo backtest",
     "fills": "mbo backtest",
     "equity": "mbo backtest",
+    "breakdowns": "mbo backtest",
 }
 """Which command makes a table, for messages."""
 
@@ -96,6 +97,23 @@ class Run:
     @property
     def equity(self) -> pl.LazyFrame:
         return self._scan("equity")
+
+    def by(self, split: str) -> pl.DataFrame:
+        """The run taken apart: by ``session``, ``hour``, ``symbol``, ``direction``, ``side`` or
+        ``role``; the rows of ``breakdowns`` in their order, for each reading and currency.
+
+        Raises
+        ------
+        RequestError
+            For another split.
+        """
+        import polars as pl
+
+        from pipeline.backtest.tables import SPLITS
+
+        if split not in SPLITS:
+            raise RequestError.unknown("split", split, SPLITS)
+        return self._scan("breakdowns").filter(pl.col("split") == split).collect()
 
     def _scan(self, table: str) -> pl.LazyFrame:
         return self.lake.scan(table, run_id=self.run_id)

@@ -83,6 +83,7 @@ class RoundTrip:
     """Contracts bought and sold: the largest position is at most this."""
     gross: int
     fees: int
+    symbol: str = ""
 
     @property
     def net(self) -> int:
@@ -156,13 +157,14 @@ class Ledger:
         self.cash = checked(self.cash - amount)
         self.fees = checked(self.fees + fee)
         self.turnover = checked(self.turnover + abs(amount))
-        realised = self._match(page, ts, size, amount, fee)
+        realised = self._match(symbol, ts, size, amount, fee)
         page.realised += realised
         page.position += size
         return realised
 
-    def _match(self, page: Page, ts: int, size: int, amount: int, fee: int) -> int:
+    def _match(self, symbol: str, ts: int, size: int, amount: int, fee: int) -> int:
         """Close the oldest lots on the other side, open a lot with what is left."""
+        page = self.pages[symbol]
         realised = 0
         left, money, fee_left = size, amount, fee
         while left and page.lots and (page.lots[0].size > 0) != (left > 0):
@@ -185,7 +187,7 @@ class Ledger:
             if lot.size == 0:
                 page.lots.popleft()
             if not page.lots:
-                self._close_trip(page, ts, -sign)
+                self._close_trip(symbol, ts, -sign)
         if left:
             if not page.lots:
                 page.trip_opened, page.trip_size = ts, 0
@@ -194,11 +196,24 @@ class Ledger:
             page.trip_fees += fee_left
         return realised
 
-    def _close_trip(self, page: Page, ts: int, side: int) -> None:
-        self.trips.append(
-            RoundTrip(page.trip_opened, ts, side, page.trip_size, page.trip_gross, page.trip_fees)
-        )
+    def _close_trip(self, symbol: str, ts: int, side: int) -> None:
+        self.trips.append(self._trip(symbol, ts, side))
+        page = self.pages[symbol]
         page.trip_size = page.trip_gross = page.trip_fees = 0
+
+    def _trip(self, symbol: str, ts: int, side: int) -> RoundTrip:
+        page = self.pages[symbol]
+        return RoundTrip(
+            page.trip_opened, ts, side, page.trip_size, page.trip_gross, page.trip_fees, symbol
+        )
+
+    def open_trips(self) -> list[RoundTrip]:
+        """Round trips under way, with what they have realised and paid so far; ``closed`` is 0."""
+        return [
+            self._trip(symbol, 0, 1 if page.position > 0 else -1)
+            for symbol, page in self.pages.items()
+            if page.position
+        ]
 
     def value(self, marks: dict[str, int]) -> int:
         """All positions at their marks (bid + ask, by symbol); flat ones need none."""

@@ -1,4 +1,4 @@
-"""How a run went: figures from its orders, fills and marks.
+"""How a run went: figures from its orders, fills and marks; ``docs/metrics.md`` defines each.
 
 Money stays integer (1e-9); only ratios are floats.  Ratios of returns are null under 20
 sessions, where they would be noise with a decimal point; a ratio whose denominator is nothing
@@ -9,118 +9,112 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import date
+from dataclasses import dataclass
 from typing import Any, Final
 
 import polars as pl
 import pyarrow as pa
 
-from pipeline.backtest.accounts import Contract
-from pipeline.backtest.ledger import Ledger, RoundTrip
-from pipeline.backtest.money import money_units
+from pipeline.backtest.breakdown import breakdown, time_figures
+from pipeline.backtest.curve import (
+    Curve,
+    Drawdown,
+    SymbolRows,
+    drawdowns,
+    equity_curve,
+    minutes,
+    session_profits,
+    time_sums,
+)
+from pipeline.backtest.fill_figures import grouped, ratio
 from pipeline.backtest.tables import MARKOUT_HORIZONS
+from pipeline.backtest.trades import Books, replay_ledger, trade_figures
 from pipeline.units import NS_PER_S
 
 MIN_SESSIONS: Final = 20
 SESSIONS_A_YEAR: Final = 252
 
 
-@dataclass
-class SymbolRows:
-    """The rows of one symbol and reading."""
-
-    contract: Contract
-    orders: pa.Table
-    fills: pa.Table
-    equity: pa.Table
-
-
 @dataclass(frozen=True)
-class Curve:
-    """Equity of all symbols of a currency together."""
-
-    ts: list[int]
-    equity: list[int]
-    sessions: dict[date, int]
-    """Net profit by session, 1e-9."""
-    marks: int
-    marks_exposed: int
-
-
-@dataclass
 class Figures:
-    """Columns of ``runs`` for one reading and currency; money in 1e-9."""
+    """What is known of one reading and currency; money in 1e-9, undefined is None."""
 
-    money: dict[str, int | None] = field(default_factory=dict)
-    numbers: dict[str, Any] = field(default_factory=dict)
-
-
-def replay_ledger(parts: Sequence[SymbolRows], currency: str) -> Ledger:
-    """The ledger once more, from the fills as stored: what the figures of trades come from."""
-    ledger = Ledger(currency)
-    for part in parts:
-        symbol = part.contract.symbol
-        ledger.open(symbol, part.contract.multiplier)
-        columns = (part.fills[name].to_pylist() for name in ("side", "price", "size"))
-        times = part.fills["ts"].cast(pa.int64()).to_pylist()
-        fees = money_units(part.fills["fee"])
-        for ts, fee, side, price, size in zip(times, fees, *columns, strict=True):
-            ledger.fill(symbol, ts=ts, price=price, size=size if side == "B" else -size, fee=fee)
-    return ledger
+    run: dict[str, Any]
+    """Columns of ``runs``."""
+    parts: list[dict[str, Any]]
+    """Rows of ``breakdowns``."""
 
 
-def equity_curve(parts: Sequence[SymbolRows]) -> Curve:
-    """Sum of the symbols' equity at every mark of any; a symbol keeps its last one."""
-    events: list[tuple[int, int, int]] = []
-    sessions: dict[date, int] = {}
-    marks = exposed = 0
-    for number, part in enumerate(parts):
-        rows = part.equity
-        equity = money_units(rows["equity"])
-        times = rows["ts"].cast(pa.int64()).to_pylist()
-        events += zip(times, [number] * len(times), equity, strict=True)
-        before = 0
-        kinds, days = rows["kind"].to_pylist(), rows["session"].to_pylist()
-        for kind, day, value in zip(kinds, days, equity, strict=True):
-            if kind == "session_end":
-                sessions[day] = sessions.get(day, 0) + value - before
-                before = value
-        held = [p for p, k in zip(rows["position"].to_pylist(), kinds, strict=True) if k == "clock"]
-        marks += len(held)
-        exposed += sum(position != 0 for position in held)
-    events.sort(key=lambda item: item[:2])
-    last: dict[int, int] = {}
-    ts: list[int] = []
-    total: list[int] = []
-    running = 0
-    for time, number, value in events:
-        running += value - last.get(number, 0)
-        last[number] = value
-        if ts and ts[-1] == time:
-            total[-1] = running
-        else:
-            ts.append(time)
-            total.append(running)
-    return Curve(ts, total, dict(sorted(sessions.items())), marks, exposed)
+def figures(parts: Sequence[SymbolRows], currency: str, capital: int) -> Figures:
+    """Everything ``runs`` and ``breakdowns`` say of one reading and currency.
+
+    Parameters
+    ----------
+    parts
+        One a symbol, at least one; symbols differ.
+    capital
+        What returns refer to, 1e-9.
+    """
+    books, curve = replay_ledger(parts, currency), equity_curve(parts)
+    time = pl.concat([minutes(part) for part in parts])
+    fees, unrealised = books.ledger.fees, sum(books.unrealised.values())
+    gross = books.realised + unrealised
+    directions = books.by_direction()
+    run = {
+        "net": gross - fees,
+        "gross": gross,
+        "fees": fees,
+        "realised": books.realised,
+        "unrealised": unrealised,
+        **{f"net_{name}": own - paid for name, (own, paid) in directions.items()},
+        "capital": capital,
+        **_returns(parts, curve, capital),
+        **time_figures(time_sums(time, ())[()]),
+        **_size(parts, curve),
+        **_orders(parts),
+        **_fills(books),
+        **trade_figures(books.ledger.trips),
+    }
+    return Figures(run, breakdown(books, time))
 
 
-def max_drawdown(equity: Sequence[int]) -> int | None:
-    """Largest fall from a peak (the start counts as one, at 0); None without marks."""
-    peak = worst = 0
-    for value in equity:
-        peak = max(peak, value)
-        worst = max(worst, peak - value)
-    return worst if equity else None
+def _returns(parts: Sequence[SymbolRows], curve: Curve, capital: int) -> dict[str, Any]:
+    profits = session_profits(parts)
+    spells = drawdowns(curve)
+    deepest = max(spells, key=lambda spell: spell.depth, default=None)
+    longest = max(spells, key=lambda spell: spell.length, default=None)
+    returns = [profit / capital for profit in profits.values()]
+    known = None if not curve.ts else deepest.depth if deepest else 0
+    return {
+        "first_session": min(profits, default=None),
+        "last_session": max(profits, default=None),
+        "sessions": len(profits),
+        "max_drawdown": known,
+        "drawdown_peak": deepest.peak if deepest else None,
+        "drawdown_trough": deepest.trough if deepest else None,
+        "drawdown_recovery": deepest.recovery if deepest else None,
+        **_length("drawdown", deepest),
+        **_length("underwater", longest),
+        "sharpe": sharpe(returns),
+        "sortino": sortino(returns),
+        "calmar": calmar(returns, None if known is None else known / capital),
+    }
+
+
+def _length(name: str, spell: Drawdown | None) -> dict[str, float | None]:
+    return {
+        f"{name}_s": spell.length / NS_PER_S if spell else None,
+        f"{name}_sessions": spell.sessions if spell else None,
+    }
 
 
 def sharpe(returns: Sequence[float]) -> float | None:
     """Mean over standard deviation (n - 1) of session returns, times sqrt(252)."""
-    if len(returns) < MIN_SESSIONS:
+    if len(returns) < MIN_SESSIONS or len(set(returns)) == 1:
         return None
     mean = math.fsum(returns) / len(returns)
     variance = math.fsum((r - mean) ** 2 for r in returns) / (len(returns) - 1)
-    return mean / math.sqrt(variance) * math.sqrt(SESSIONS_A_YEAR) if variance > 0 else None
+    return ratio(mean * math.sqrt(SESSIONS_A_YEAR), math.sqrt(variance))
 
 
 def sortino(returns: Sequence[float]) -> float | None:
@@ -129,88 +123,51 @@ def sortino(returns: Sequence[float]) -> float | None:
         return None
     mean = math.fsum(returns) / len(returns)
     downside = math.fsum(min(r, 0.0) ** 2 for r in returns) / len(returns)
-    return mean / math.sqrt(downside) * math.sqrt(SESSIONS_A_YEAR) if downside > 0 else None
+    return ratio(mean * math.sqrt(SESSIONS_A_YEAR), math.sqrt(downside))
 
 
-def ratio(top: float, bottom: float) -> float | None:
-    """Top over bottom; None where the bottom is 0."""
-    return top / bottom if bottom else None
+def calmar(returns: Sequence[float], drawdown: float | None) -> float | None:
+    """252 mean session returns over the largest drawdown, as a share of the same capital."""
+    if len(returns) < MIN_SESSIONS or drawdown is None:
+        return None
+    return ratio(math.fsum(returns) / len(returns) * SESSIONS_A_YEAR, drawdown)
 
 
-def figures(parts: Sequence[SymbolRows], currency: str, capital: int) -> Figures:
-    """Everything ``runs`` says of one reading and currency."""
-    ledger = replay_ledger(parts, currency)
-    curve = equity_curve(parts)
-    net = curve.equity[-1] if curve.equity else ledger.equity({}) if not parts else 0
-    returns = [profit / capital for profit in curve.sessions.values()] if capital else []
-    result = Figures()
-    result.money = {
-        "net": net,
-        "gross": net + ledger.fees,
-        "fees": ledger.fees,
-        "capital": capital,
-        "max_drawdown": max_drawdown(curve.equity),
-        "turnover": ledger.turnover,
-    }
-    result.numbers = {
-        "sharpe": sharpe(returns),
-        "sortino": sortino(returns),
-        "sessions": len(curve.sessions),
-        "first_session": min(curve.sessions, default=None),
-        "last_session": max(curve.sessions, default=None),
-        "exposure": ratio(curve.marks_exposed, curve.marks),
-        **_trips(ledger.trips),
-        **_orders(parts),
-        **_fills(parts),
-    }
-    return result
-
-
-def _trips(trips: Sequence[RoundTrip]) -> Mapping[str, Any]:
-    nets = [trip.net for trip in trips]
-    won, lost = sum(n for n in nets if n > 0), -sum(n for n in nets if n < 0)
-    held = sum(trip.closed - trip.opened for trip in trips)
+def _size(parts: Sequence[SymbolRows], curve: Curve) -> dict[str, Any]:
+    """How large positions were."""
+    clock = [own for own, known in zip(curve.notional, curve.clock, strict=True) if known]
     return {
-        "trades": len(trips),
-        "hit_rate": ratio(sum(n > 0 for n in nets), len(nets)),
-        "profit_factor": ratio(won, lost),
-        "average_trade": ratio(sum(nets) / 10**9, len(nets)),
-        "holding_s": ratio(held / NS_PER_S, len(trips)),
+        "max_position": max(
+            abs(p) for part in parts for p in [0, *part.fills["position"].to_pylist()]
+        ),
+        "mean_notional": ratio(sum(clock) / 10**9, len(clock)),
+        "max_notional": max(curve.notional, default=None),
     }
 
 
 def _orders(parts: Sequence[SymbolRows]) -> Mapping[str, Any]:
-    frame = _frame([part.orders for part in parts])
-    limits = frame.filter(pl.col("type") == "limit")
+    """Of all types alike: an order rested if it ever joined a queue."""
+    names = ["status", "size", "filled", "ahead_at_entry"]
+    frame = pl.from_arrow(pa.concat_tables([part.orders.select(names) for part in parts]))
+    assert isinstance(frame, pl.DataFrame)
+    rested = frame.filter(pl.col("ahead_at_entry").is_not_null()).cast(
+        {"size": pl.Int64, "filled": pl.Int64}
+    )
     return {
         "orders": len(frame),
-        "fill_ratio": ratio(int(limits["filled"].sum()), int(limits["size"].sum())),
-        "ahead_at_entry": limits["ahead_at_entry"].mean(),
+        "rejected": int((frame["status"] == "rejected").sum()),
+        "fill_ratio": ratio(int(rested["filled"].sum()), int(rested["size"].sum())),
+        "ahead_at_entry": ratio(int(rested["ahead_at_entry"].sum()), len(rested)),
     }
 
 
-def _fills(parts: Sequence[SymbolRows]) -> Mapping[str, Any]:
-    contracts = maker = count = 0
-    weighted = dict.fromkeys(MARKOUT_HORIZONS, 0.0)
-    weights = dict.fromkeys(MARKOUT_HORIZONS, 0)
-    for part in parts:
-        frame = _frame([part.fills]).with_columns(pl.col("size").cast(pl.Int64))
-        count += len(frame)
-        contracts += int(frame["size"].sum())
-        maker += int(frame.filter(pl.col("role") != "taker")["size"].sum())
-        for name in MARKOUT_HORIZONS:
-            known = frame.filter(pl.col(name).is_not_null())
-            weighted[name] += int((known[name] * known["size"]).sum()) / part.contract.tick
-            weights[name] += int(known["size"].sum())
-    return {
-        "fills": count,
-        "contracts": contracts,
-        "maker_share": ratio(maker, contracts),
-        **{name: ratio(weighted[name], weights[name]) for name in MARKOUT_HORIZONS},
+def _fills(books: Books) -> Mapping[str, Any]:
+    """Of all fills, and markouts of makers and takers apart."""
+    every = grouped(books.fills, ())[()]
+    roles = grouped(books.fills, ["role"])
+    by_role = {
+        f"{role}_{name}": roles[role,][name] if (role,) in roles else None
+        for role in ("maker", "taker")
+        for name in MARKOUT_HORIZONS
     }
-
-
-def _frame(tables: Sequence[pa.Table]) -> pl.DataFrame:
-    result = pl.from_arrow(pa.concat_tables(tables))
-    assert isinstance(result, pl.DataFrame)
-    return result
+    return {**every, **by_role}

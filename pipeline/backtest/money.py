@@ -6,18 +6,23 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.columns import MONEY
 
 _MASK = (1 << 64) - 1
 
 
-def money_column(units: Sequence[int]) -> pa.Array:
-    """Decimal(38, 9) of integers in 1e-9; they must have passed ``ledger.checked``."""
-    words = np.empty((len(units), 2), np.uint64)
-    words[:, 0] = [value & _MASK for value in units]
-    words[:, 1] = [value >> 64 & _MASK for value in units]
-    return pa.Array.from_buffers(MONEY, len(units), [None, pa.py_buffer(words)])
+def money_column(units: Sequence[int | None]) -> pa.Array:
+    """Decimal(38, 9) of integers in 1e-9 that passed ``ledger.checked``; None is null."""
+    known = [value or 0 for value in units]
+    words = np.empty((len(known), 2), np.uint64)
+    words[:, 0] = [value & _MASK for value in known]
+    words[:, 1] = [value >> 64 & _MASK for value in known]
+    column = pa.Array.from_buffers(MONEY, len(known), [None, pa.py_buffer(words)])
+    if None not in units:
+        return column
+    return pc.if_else(pa.array([value is not None for value in units]), column, None)
 
 
 def money_units(column: pa.Array | pa.ChunkedArray) -> list[int]:

@@ -1,4 +1,4 @@
-"""Stage `summarise`: the orders, fills and marks of a run in, its row of `runs` out."""
+"""Stage `summarise`: orders, fills and marks of a run in, its `runs` and `breakdowns` out."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.backtest.accounts import Contract
-from pipeline.backtest.metrics import Figures, SymbolRows, figures
+from pipeline.backtest.curve import SymbolRows
+from pipeline.backtest.metrics import figures
 from pipeline.backtest.money import money_column
 from pipeline.backtest.request import Request
-from pipeline.backtest.tables import RUNS
+from pipeline.backtest.tables import BREAKDOWNS, RUNS
+from pipeline.calendar import calendar_for
 from pipeline.columns import MONEY
 from pipeline.config import Settings
 from pipeline.stage import Catalog, Inputs, Outputs, Partition, Selection, TableRef, Task
+from pipeline.tables import Table
 
 SIMULATED: Final = "SIM."
 """Datasets of the built-in sample market begin with this."""
@@ -29,8 +32,8 @@ class Summarise:
     """Figures of a run, over all its symbols."""
 
     name = "summarise"
-    version = 2
-    tables: Sequence[str] = ("runs",)
+    version = 3
+    tables: Sequence[str] = ("runs", "breakdowns")
 
     def __init__(self, request: Request | None = None) -> None:
         self.request = request
@@ -56,7 +59,8 @@ class Summarise:
         for part in parts:
             commit = catalog.get("fills", part)
             notes = commit.notes if commit else {}
-            symbols[part.path] = dict(notes)
+            calendar = calendar_for(part["dataset"], part["symbol"], request.settings)
+            symbols[part.path] = {**notes, "zone": calendar.rules.zone.key}
         params = {
             "strategy": request.loaded.name,
             "source": request.loaded.source,
@@ -72,10 +76,11 @@ class Summarise:
     def run(self, task: Task, inputs: Inputs, outputs: Outputs) -> None:
         """Compute the figures, by reading and currency."""
         params = task.params
-        writer = outputs.writer(RUNS)
-        fills = inputs.all("fills")
+        runs, breakdowns = outputs.writer(RUNS), outputs.writer(BREAKDOWNS)
+        keys = [item.partition for item in inputs.all("fills")]
         contracts = {
-            item.partition.path: _contract(item.partition["symbol"], item.notes) for item in fills
+            key.path: _contract(name, params["symbols"][key.path])
+            for key, name in zip(keys, _names(keys), strict=True)
         }
         currencies = sorted({contract.currency for contract in contracts.values()})
         for reading in params["readings"]:
@@ -83,16 +88,31 @@ class Summarise:
                 paths = [p for p, c in contracts.items() if c.currency == currency]
                 parts = [
                     SymbolRows(
-                        contracts[path],
-                        *(_rows(inputs, table, path, reading) for table in _TABLES),
+                        contract=contracts[path],
+                        orders=_rows(inputs, "orders", path, reading),
+                        fills=_rows(inputs, "fills", path, reading),
+                        equity=_rows(inputs, "equity", path, reading),
+                        zone=params["symbols"][path]["zone"],
                     )
                     for path in paths
                 ]
                 result = figures(parts, currency, params["capital"])
-                writer.write(_row(params, paths, reading, currency, result))
+                keyed = {"reading": reading, "currency": currency}
+                row = {**keyed, **_origin(params, paths), **result.run}
+                runs.write(_table(RUNS, [row]))
+                breakdowns.write(_table(BREAKDOWNS, [{**keyed, **part} for part in result.parts]))
 
     def warm(self) -> None:
         """Nothing to compile."""
+
+
+def _names(keys: Sequence[Partition]) -> list[str]:
+    """Symbols; with the dataset where two have the same one."""
+    symbols = [key["symbol"] for key in keys]
+    return [
+        name if symbols.count(name) == 1 else f"{name} ({key['dataset']})"
+        for name, key in zip(symbols, keys, strict=True)
+    ]
 
 
 def _contract(symbol: str, notes: Mapping[str, Any]) -> Contract:
@@ -103,21 +123,19 @@ def _contract(symbol: str, notes: Mapping[str, Any]) -> Contract:
 def _rows(inputs: Inputs, table: str, path: str, reading: str) -> pa.Table:
     stored = inputs.stored(table, Partition.parse(path))
     assert stored is not None  # not optional
-    tables = [pq.read_table(file, partitioning=None) for file in stored.files]
-    whole = pa.concat_tables(tables)
-    return whole.filter(pc.equal(whole["reading"], reading))
+    own = pc.field("reading") == reading
+    return pa.concat_tables(
+        pq.read_table(file, partitioning=None, filters=own) for file in stored.files
+    )
 
 
-def _row(
-    params: Mapping[str, Any], paths: Sequence[str], reading: str, currency: str, result: Figures
-) -> pa.Table:
+def _origin(params: Mapping[str, Any], paths: Sequence[str]) -> dict[str, Any]:
+    """Columns of ``runs`` that say what was run."""
     keys = [Partition.parse(path) for path in paths]
     symbols = [params["symbols"][path] for path in paths]
     datasets = sorted({key["dataset"] for key in keys})
     fees = sorted({item["fees"] for item in symbols})
-    values: dict[str, Any] = {
-        "reading": reading,
-        "currency": currency,
+    return {
         "strategy": params["strategy"],
         "params": json.dumps(params["params"], sort_keys=True),
         "settings": json.dumps({**params["settings"], "fees": ",".join(fees)}, sort_keys=True),
@@ -129,16 +147,17 @@ def _row(
         else "approx",
         "simulated": all(name.startswith(SIMULATED) for name in datasets),
         "skipped": json.dumps(params["skipped"], sort_keys=True),
-        **result.numbers,
     }
+
+
+def _table(table: Table, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Rows by column name; what a row does not have is null."""
     arrays = []
-    for column in RUNS.columns:
-        if column.type == MONEY:
-            units = result.money[column.name]
-            arrays.append(pa.nulls(1, MONEY) if units is None else money_column([units]))
-        else:
-            arrays.append(pa.array([values[column.name]], column.type))
-    return pa.Table.from_arrays(arrays, schema=RUNS.schema())
+    for column in table.columns:
+        values = [row.get(column.name) for row in rows]
+        money = column.type == MONEY
+        arrays.append(money_column(values) if money else pa.array(values, column.type))
+    return pa.Table.from_arrays(arrays, schema=table.schema())
 
 
 SUMMARISE: Final = Summarise()

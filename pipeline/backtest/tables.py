@@ -1,7 +1,7 @@
-"""Tables of the backtest: ``runs``, ``orders``, ``fills``, ``equity``; keyed by run.
+"""Tables of the backtest: ``runs``, ``orders``, ``fills``, ``equity``, ``breakdowns``.
 
-``run_id`` and, for all but ``runs``, ``dataset`` and ``symbol`` are partition keys.  Money is
-decimal with nine digits, in the ledger's currency; prices are Int64 in 1e-9 units.
+``run_id`` is their partition key, and for orders, fills and equity ``dataset`` and ``symbol``, too.
+Money is decimal with nine digits, in the ledger's currency; prices are Int64 in 1e-9 units.
 """
 
 from __future__ import annotations
@@ -61,6 +61,19 @@ MARKOUT_HORIZONS: Final = {
     "markout_60s": 60_000_000_000,
 }
 """Columns of ``fills`` and their horizons, ns of the venue's clock."""
+
+ADVERSE_HORIZONS: Final = {"adverse_1s": "markout_1s", "adverse_10s": "markout_10s"}
+"""Columns of ``runs`` and the markouts whose negative share they are."""
+
+SPLITS: Final = {
+    "session": "trading session",
+    "hour": "hour of the day on the exchange's clock",
+    "symbol": "instrument",
+    "direction": "long or short, of the position",
+    "side": "B or A, of the fills",
+    "role": "maker, taker or auction, of the fills",
+}
+"""Ways in which ``breakdowns`` takes a run apart, and what a part is."""
 
 
 _READING = col("reading", TEXT, "", "optimistic, exact or pessimistic: one simulation each")
@@ -165,10 +178,23 @@ def _figure(name: str, unit: str, description: str) -> Column:
     return col(name, pa.float64(), unit, description, "plain", null=True)
 
 
+_TRIPS = "from flat back to flat, or through it"
+_MARKOUTS = tuple(
+    _figure(name, "ticks", f"mean markout a contract, {name[8:]} after fills")
+    for name in MARKOUT_HORIZONS
+)
+_ADVERSE = tuple(
+    _figure(name, "share", f"maker contracts with a negative markout after {name[8:]}")
+    for name in ADVERSE_HORIZONS
+)
+_AHEAD_AT_FILL = _figure(
+    "ahead_at_fill", "contracts", "mean size still ahead of a contract executed while resting"
+)
+
 RUNS = Table(
     "runs",
     "run",
-    1,
+    2,
     "reading and currency of a run: what it was and how it went",
     (
         _READING,
@@ -187,31 +213,91 @@ RUNS = Table(
         col("last_session", pa.date32(), "", "last session traded", null=True),
         col("sessions", pa.uint32(), "", "sessions traded"),
         col("skipped", TEXT, "", "sessions left out and why, JSON"),
-        _money("net", "profit after fees"),
-        _money("gross", "profit before fees"),
+        _money("net", "profit after fees: realised + unrealised - fees"),
+        _money("gross", "profit before fees: realised + unrealised"),
         _money("fees", "fees paid"),
+        _money("realised", "gross profit of what was closed, first in first out"),
+        _money("unrealised", "gross profit of what is open at the last mark"),
+        _money("net_long", "net profit of long positions, what is open included"),
+        _money("net_short", "net profit of short positions; with net_long it makes net"),
         _money("capital", "starting equity that ratios refer to"),
+        _money("turnover", "price times size times multiplier of all fills, absolute"),
         _money("max_drawdown", "largest fall of equity from its peak, over the marks", null=True),
+        col("drawdown_peak", TS, "ns", "its peak; the first mark if the start is", null=True),
+        col("drawdown_trough", TS, "ns", "where it was deepest", null=True),
+        col("drawdown_recovery", TS, "ns", "equity back at the peak, if it came back", null=True),
+        _figure("drawdown_s", "s", "from its peak to its recovery, or to the last mark"),
+        _figure("drawdown_sessions", "sessions", "sessions it lasted, begun ones count"),
+        _figure("underwater_s", "s", "longest time from a peak to the recovery, or last mark"),
+        _figure("underwater_sessions", "sessions", "sessions of that spell"),
         _figure("sharpe", "1/sqrt(year)", "session returns, 252 a year; null under 20 sessions"),
         _figure("sortino", "1/sqrt(year)", "the same over downside deviation"),
+        _figure("calmar", "1/year", "net profit of 252 mean sessions over the largest drawdown"),
+        _figure("exposure", "share", "trading time with a position, of all symbols' together"),
+        _figure("mean_position", "contracts", "absolute position of a symbol, mean over time"),
+        col("max_position", pa.uint64(), "contracts", "largest position in any symbol"),
+        _figure("mean_notional", "currency", "absolute value of positions, mean of clock marks"),
+        _money("max_notional", "the same, largest at any mark", null=True),
         col("orders", pa.uint64(), "", "orders sent"),
+        col("rejected", pa.uint64(), "", "orders rejected"),
         col("fills", pa.uint64(), "", "fills"),
         col("contracts", pa.uint64(), "contracts", "contracts executed"),
-        _money("turnover", "price times size times multiplier of all fills, absolute"),
-        col("trades", pa.uint64(), "", "round trips: from flat back to flat, or through it"),
+        _figure("fill_ratio", "share", "executed share of the size of orders that rested"),
+        _figure("maker_share", "share", "share of contracts executed while resting"),
+        _figure("ahead_at_entry", "contracts", "mean size ahead when orders joined a queue"),
+        _AHEAD_AT_FILL,
+        col("trades", pa.uint64(), "", f"round trips: {_TRIPS}"),
+        col("trades_long", pa.uint64(), "", "of them long"),
+        col("trades_short", pa.uint64(), "", "of them short"),
+        _figure("hit_rate", "share", "round trips with net profit above 0"),
+        _figure("profit_factor", "", "net profit of winners over net loss of losers"),
+        _figure("average_trade", "currency", "net profit a round trip: the expectancy"),
+        _figure("average_win", "currency", "net profit a winning round trip"),
+        _figure("average_loss", "currency", "net profit a losing round trip; negative"),
+        _figure("holding_s", "s", "mean duration of a round trip"),
+        _figure("holding_median_s", "s", "median duration"),
+        _figure("holding_max_s", "s", "longest duration"),
+        *_MARKOUTS,
+        *(
+            _figure(f"{role}_{name}", "ticks", f"the same, {role} fills alone")
+            for role in ("maker", "taker")
+            for name in MARKOUT_HORIZONS
+        ),
+        *_ADVERSE,
+    ),
+)
+
+BREAKDOWNS = Table(
+    "breakdowns",
+    "run",
+    1,
+    "reading, currency and part of a run: a session, an hour of the day, a symbol, ...",
+    (
+        _READING,
+        _CURRENCY,
+        col("split", TEXT, "", f"how the run is taken apart: {', '.join(SPLITS)}"),
+        col("part", TEXT, "", "2025-05-01; 17 for 17:00 to 18:00; ESM5; long; B; maker; ..."),
+        col("zone", TEXT, "", "time zone of an hour", null=True),
+        col("rank", pa.int32(), "", "place in the split: an exchange's day begins at its open"),
+        _money("net", "profit after fees; null for sides and roles", null=True),
+        _money("gross", "profit before fees", null=True),
+        _money("fees", "fees paid"),
+        _money("turnover", "price times size times multiplier of fills, absolute", null=True),
+        col("fills", pa.uint64(), "", "fills", null=True),
+        col("contracts", pa.uint64(), "contracts", "contracts executed", null=True),
+        _figure("maker_share", "share", "share of contracts executed while resting"),
+        _AHEAD_AT_FILL,
+        *_MARKOUTS,
+        *_ADVERSE,
+        col("trades", pa.uint64(), "", f"round trips closed: {_TRIPS}", null=True),
         _figure("hit_rate", "share", "round trips with net profit above 0"),
         _figure("profit_factor", "", "net profit of winners over net loss of losers"),
         _figure("average_trade", "currency", "net profit a round trip"),
         _figure("holding_s", "s", "mean duration of a round trip"),
-        _figure("fill_ratio", "share", "executed share of the size of limit orders"),
-        _figure("maker_share", "share", "share of contracts executed while resting"),
-        _figure("ahead_at_entry", "contracts", "mean size ahead when limit orders joined"),
-        _figure("exposure", "share", "share of clock marks with a position"),
-        *(
-            _figure(name, "ticks", f"mean markout a contract, {name[8:]} after fills")
-            for name in MARKOUT_HORIZONS
-        ),
+        _figure("exposure", "share", "time with a position"),
+        _figure("mean_position", "contracts", "absolute position, mean over time"),
     ),
 )
+"""What a part cannot have is null: a role has no profit, a direction no fills."""
 
-TABLES: tuple[Table, ...] = (RUNS, ORDERS, FILLS, EQUITY)
+TABLES: tuple[Table, ...] = (RUNS, ORDERS, FILLS, EQUITY, BREAKDOWNS)
