@@ -1,4 +1,5 @@
 -- Which fills are good ones? Markouts after fills by the rule that filled us and our role.
+-- @run = %   id of a run, or its first characters
 SELECT
     run_id,
     reading,
@@ -12,5 +13,6 @@ SELECT
     sum(markout_10s * size) / sum(size) FILTER (markout_10s IS NOT NULL) AS markout_10s,
     sum(markout_60s * size) / sum(size) FILTER (markout_60s IS NOT NULL) AS markout_60s
 FROM fills
+WHERE run_id LIKE '{run}%'
 GROUP BY run_id, reading, role, reason
 ORDER BY run_id, reading, contracts DESC;

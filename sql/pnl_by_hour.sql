@@ -1,25 +1,20 @@
--- In which hours (UTC) does a run earn its money? Change of equity between marks, by hour.
-WITH changes AS (
-    SELECT
-        run_id, reading, currency, dataset, symbol, session, ts, position,
-        equity - coalesce(
-            lag(equity) OVER (PARTITION BY run_id, reading, currency, dataset, symbol ORDER BY ts),
-            0
-        ) AS change,
-        fees - coalesce(
-            lag(fees) OVER (PARTITION BY run_id, reading, currency, dataset, symbol ORDER BY ts), 0
-        ) AS paid
-    FROM equity
-)
+-- In which hours of the exchange's day does a run earn its money? Its own hours, from the open.
+-- @run = %   id of a run, or its first characters
 SELECT
     run_id,
     reading,
     currency,
-    hour(ts) AS hour_utc,
-    sum(change) AS net,
-    sum(paid) AS fees,
-    avg(abs(position)) AS mean_position,
-    count(DISTINCT session) AS sessions
-FROM changes
-GROUP BY ALL
-ORDER BY run_id, reading, currency, hour_utc;
+    part AS hour,
+    zone,
+    net,
+    gross,
+    fees,
+    contracts,
+    trades,
+    hit_rate,
+    exposure,
+    mean_position,
+    markout_1s
+FROM breakdowns
+WHERE split = 'hour' AND run_id LIKE '{run}%'
+ORDER BY run_id, reading, currency, rank;

@@ -77,6 +77,9 @@ class FeeRule:
         spans = rule.get("from"), rule.get("to")
         if any(day is not None and type(day) is not date for day in spans):
             raise RequestError(f"{where}: from and to are dates, such as 2025-01-31")
+        first, last = spans
+        if first and last and first > last:
+            raise RequestError(f"{where}: from = {first} is after to = {last}: it never applies")
         return cls(str(rule["product"]), role, units, str(rule.get("currency", "USD")), *spans)
 
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -13,7 +14,9 @@ from pipeline.backtest.tables import READINGS
 
 Row = Mapping[str, Any]
 NONE: Final = "-"
+_PAGE: Final = 78
 _WIDTH: Final = 14
+_HORIZONS: Final = (("100 ms", "100ms"), ("1 s", "1s"), ("10 s", "10s"), ("60 s", "60s"))
 
 
 def as_json(run_id: str, rows: Sequence[Row]) -> dict[str, Any]:
@@ -53,31 +56,88 @@ def count(value: int | None) -> str:
     return NONE if value is None else f"{value:,}"
 
 
-_LINES: Final[tuple[tuple[str, str, Callable[[Any], str]], ...]] = (
-    ("net profit", "net", money),
-    ("gross profit", "gross", money),
-    ("fees", "fees", money),
-    ("max drawdown", "max_drawdown", money),
-    ("Sharpe", "sharpe", number(2)),
-    ("Sortino", "sortino", number(2)),
-    ("round trips", "trades", count),
-    ("hit rate", "hit_rate", share),
-    ("profit factor", "profit_factor", number(2)),
-    ("average trade", "average_trade", number(2)),
-    ("holding time, s", "holding_s", number(1)),
-    ("orders", "orders", count),
-    ("fills", "fills", count),
-    ("contracts", "contracts", count),
-    ("limit orders filled", "fill_ratio", share),
-    ("filled resting", "maker_share", share),
-    ("ahead at entry", "ahead_at_entry", number(1)),
-    ("turnover", "turnover", money),
-    ("exposure", "exposure", share),
-    ("markout 100 ms, ticks", "markout_100ms", number(3)),
-    ("markout 1 s", "markout_1s", number(3)),
-    ("markout 10 s", "markout_10s", number(3)),
-    ("markout 60 s", "markout_60s", number(3)),
+def duration(seconds: float | None) -> str:
+    """``850 ms``, ``12.5 s``, ``3 m 20 s``, ``5 h 2 m``, ``12 d 4 h``."""
+    if seconds is None:
+        return NONE
+    if seconds < 1:
+        return f"{1000 * seconds:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    whole = int(seconds)
+    if whole < 3600:
+        return f"{whole // 60} m {whole % 60} s"
+    minutes = whole // 60
+    if minutes < 24 * 60:
+        return f"{minutes // 60} h {minutes % 60} m"
+    return f"{minutes // 1440} d {minutes % 1440 // 60} h"
+
+
+_Lines = tuple[tuple[str, str, Callable[[Any], str]], ...]
+_BLOCKS: Final[tuple[tuple[str, _Lines], ...]] = (
+    (
+        "profit",
+        (
+            ("net", "net", money),
+            ("gross", "gross", money),
+            ("fees", "fees", money),
+            ("unrealised, gross", "unrealised", money),
+            ("net of longs", "net_long", money),
+            ("net of shorts", "net_short", money),
+        ),
+    ),
+    (
+        "risk",
+        (
+            ("max drawdown", "max_drawdown", money),
+            ("its length", "drawdown_s", duration),
+            ("in sessions", "drawdown_sessions", number(0)),
+            ("Sharpe", "sharpe", number(2)),
+            ("Sortino", "sortino", number(2)),
+            ("Calmar", "calmar", number(2)),
+            ("time in the market", "exposure", share),
+            ("mean position", "mean_position", number(2)),
+            ("largest position", "max_position", count),
+            ("largest notional", "max_notional", money),
+        ),
+    ),
+    (
+        "round trips",
+        (
+            ("number", "trades", count),
+            ("hit rate", "hit_rate", share),
+            ("profit factor", "profit_factor", number(2)),
+            ("expectancy", "average_trade", number(2)),
+            ("held, mean", "holding_s", duration),
+            ("held, median", "holding_median_s", duration),
+            ("held, longest", "holding_max_s", duration),
+        ),
+    ),
+    (
+        "orders and fills",
+        (
+            ("orders", "orders", count),
+            ("rejected", "rejected", count),
+            ("fill ratio", "fill_ratio", share),
+            ("ahead at entry", "ahead_at_entry", number(1)),
+            ("ahead at fill", "ahead_at_fill", number(1)),
+            ("fills", "fills", count),
+            ("contracts", "contracts", count),
+            ("maker share", "maker_share", share),
+            ("turnover", "turnover", money),
+        ),
+    ),
+    (
+        "markouts, ticks",
+        (
+            *((f"maker {at}", f"maker_markout_{h}", number(3)) for at, h in _HORIZONS),
+            *((f"taker {at}", f"taker_markout_{h}", number(3)) for at, h in _HORIZONS),
+            ("adverse after 1 s", "adverse_1s", share),
+            ("adverse after 10 s", "adverse_10s", share),
+        ),
+    ),
 )
+"""Blocks of the table: label, column of ``runs``, how it is written."""
 
 
 def render(
@@ -102,37 +162,37 @@ def render(
     """
     first = rows[0]
     settings, params = json.loads(first["settings"]), json.loads(first["params"])
-    rule = "=" * 78
+    rule = "=" * _PAGE
     lines = [rule]
-    if first["simulated"]:
+    if any(row["simulated"] for row in rows):
         lines.append("SIMULATED market: the built-in sample, not real trading data")
     lines += [
-        f"{first['strategy']} on {first['dataset']} {first['symbols'].replace(',', ', ')}",
-        f"sessions    {_sessions(first)}"
+        *_wrapped("", f"{first['strategy']} on {_all(rows, 'dataset')} {_all(rows, 'symbols')}"),
+        f"sessions    {_sessions(rows)}"
         + (", incomplete ones too (--partial)" if settings.get("partial") == "true" else ""),
-        f"parameters  {_pairs(params)}",
+        *_wrapped("parameters  ", _pairs(params)),
         f"latency     {settings['latency']} to the venue, {settings['response']} back",
         f"fees        schedule {settings['fees']}",
-        f"queue       {_queue(first)}",
+        f"queue       {_queue(rows)}",
     ]
     lines += [f"roll        {roll}" for roll in settings.get("rolls", "").split("; ") if roll]
     lines += _skipped(first)
-    lines.append("")
     for currency in sorted({row["currency"] for row in rows}):
         shown = sorted(
             (row for row in rows if row["currency"] == currency),
             key=lambda row: READINGS.index(row["reading"]),
         )
-        lines += _table(shown, currency)
+        lines += ["", *_table(shown, currency)]
     lines += ["", "The rest of the market does not react to our orders."]
-    if not first["fills"]:
+    if not any(row["fills"] for row in rows):
         lines.append(
             "No order was filled: the signal never asked for a position, or nobody met us."
         )
-    if first["sessions"] < MIN_SESSIONS:
+    sessions = max(row["sessions"] for row in rows)
+    if sessions < MIN_SESSIONS:
         lines.append(
-            f"Sharpe and Sortino need {MIN_SESSIONS} sessions; "
-            f"{first['sessions']} {'says' if first['sessions'] == 1 else 'say'} little, "
+            f"Sharpe, Sortino, Calmar need {MIN_SESSIONS} sessions; "
+            f"{sessions} {'says' if sessions == 1 else 'say'} little, "
             "whatever the profit."
         )
     lines += _next(run_id, rows, root, asked, program, again)
@@ -140,18 +200,33 @@ def render(
     return "\n".join(lines)
 
 
-def _sessions(row: Row) -> str:
-    if row["first_session"] is None:
+def _all(rows: Sequence[Row], column: str) -> str:
+    """A list with commas, of all currencies together."""
+    return ", ".join(dict.fromkeys(name for row in rows for name in row[column].split(",")))
+
+
+def _sessions(rows: Sequence[Row]) -> str:
+    traded = [row for row in rows if row["first_session"] is not None]
+    if not traded:
         return "none"
-    return f"{row['sessions']}, {row['first_session']} to {row['last_session']}"
+    first = min(row["first_session"] for row in traded)
+    last = max(row["last_session"] for row in traded)
+    return f"{max(row['sessions'] for row in traded)}, {first} to {last}"
+
+
+def _wrapped(label: str, text: str) -> list[str]:
+    return textwrap.wrap(
+        label + text, _PAGE, subsequent_indent=" " * len(label), break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
 
 
 def _pairs(values: Mapping[str, str]) -> str:
     return " ".join(f"{key}={value}" for key, value in values.items())
 
 
-def _queue(row: Row) -> str:
-    if row["queue_model"] == "exact":
+def _queue(rows: Sequence[Row]) -> str:
+    if all(row["queue_model"] == "exact" for row in rows):
         return "exact: the very orders ahead of us, by id"
     return "APPROXIMATE: the match algorithm is not known to be first in first out"
 
@@ -169,30 +244,37 @@ def _skipped(row: Row) -> list[str]:
 
 
 def _table(rows: Sequence[Row], currency: str) -> list[str]:
-    head = f"{currency:<22}" + "".join(f"{row['reading']:>{_WIDTH}}" for row in rows)
-    lines = [head, "-" * len(head)]
-    for label, key, show in _LINES:
-        values = [show(row[key]) for row in rows]
-        width = max(_WIDTH, *(len(value) + 1 for value in values))
-        lines.append(f"{label:<22}" + "".join(f"{value:>{width}}" for value in values))
-    return lines
+    lines: list[tuple[str, list[str]]] = [(currency, [row["reading"] for row in rows])]
+    for title, block in _BLOCKS:
+        shown = [line for line in block if any(_worth(row, line[1]) for row in rows)]
+        lines += [(title, [])] if shown else []
+        lines += [(f"  {label}", [show(row[key]) for row in rows]) for label, key, show in shown]
+    width = max(_WIDTH, *(len(value) + 1 for _, values in lines for value in values))
+    texts = [
+        f"{label:<20}{''.join(f'{value:>{width}}' for value in values)}".rstrip()
+        for label, values in lines
+    ]
+    return [texts[0], "-" * len(texts[0]), *texts[1:]]
+
+
+def _worth(row: Row, key: str) -> bool:
+    """Whether a line says something: it is not null, and no nought that goes without saying."""
+    return row[key] is not None and (key not in ("unrealised", "rejected") or bool(row[key]))
 
 
 def _next(
     run_id: str, rows: Sequence[Row], root: Path, asked: str, program: str, again: str
 ) -> list[str]:
-    lines = ["", f"Run {run_id}; tables: {root}/{{runs,orders,fills,equity}}/run_id={run_id}"]
+    lines = ["", f"Run {run_id}; tables: {root}/*/run_id={run_id}"]
     tries = []
-    where = f"run_id = '{run_id}' GROUP BY reason"
     if len({row["reading"] for row in rows}) < len(READINGS):
         tries.append(
             f"{program} backtest {asked} --readings {','.join(READINGS)}{again}"
             "   # what the queue costs"
         )
-    query = f"SELECT reason, count(*), avg(markout_1s) FROM fills WHERE {where}"
     tries += [
         f"{program} backtest {asked} --latency 10ms{again}   # how fast one has to be",
-        f'{program} sql "{query}"',
+        f'{program} sql "pnl_by_hour run={run_id}"   # or pnl_by_session, markouts_by_rule',
         f"{program} describe {asked}   # its rule and its parameters",
     ]
     return [*lines, "Try next:", *(f"  {line}" for line in tries)]

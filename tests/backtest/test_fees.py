@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tomllib
 from datetime import date
 
 import pytest
 
 from pipeline.backtest.fees import FeeRule, choose_schedule
 from pipeline.errors import RequestError
+from pipeline.roots import ROOT
 
 DAY = date(2025, 5, 1)
 RULES = {
@@ -43,6 +45,28 @@ def test_flat_fees_are_said_on_the_command_line():
     assert choose_schedule("0", "ZZ", {}).per_contract("ZZ", "taker", DAY, "USD") == 0
 
 
+def test_fees_can_be_paid_to_us():
+    rebate = {"a": [{"product": "ES", "role": "maker", "per_contract": "-0.20"}]}
+
+    assert (
+        choose_schedule("a", "ES", rebate).per_contract("ES", "maker", DAY, "USD") == -200_000_000
+    )
+
+
+def test_the_settings_examples_are_rules_that_work():
+    text = (ROOT / "research.toml").read_text()
+    lines = [line.removeprefix("# ") for line in text[text.index("# [[fees") :].splitlines()]
+    example = tomllib.loads("\n".join("" if line == "#" else line for line in lines))["fees"]
+
+    def fee(product: str, role: str, day: date) -> int:
+        schedule = choose_schedule("", product, example)
+        return schedule.per_contract(product, role, day, "USD") // 10**7
+
+    assert [fee("ES", "taker", day) for day in (date(2024, 12, 31), DAY)] == [218, 225]
+    assert [fee("NQ", role, DAY) for role in ("maker", "taker", "auction")] == [210, 225, 225]
+    assert [fee(product, "maker", DAY) for product in ("MES", "CL")] == [62, 250]
+
+
 def test_sample_market_has_fees_of_its_own():
     assert choose_schedule("", "SIM", {}).name == "sample"
 
@@ -58,6 +82,12 @@ def test_sample_market_has_fees_of_its_own():
         ({"a": [{"product": "ES", "per_contrct": "1"}]}, "", "ES", "did you mean 'per_contract'"),
         ({"a": [{"product": "ES", "per_contract": "1", "role": "mker"}]}, "", "ES", "'maker'"),
         ({"a": "1.5"}, "", "ES", "must be a list of tables"),
+        (
+            {"a": [{"product": "ES", "per_contract": "1", "from": DAY, "to": date(2024, 1, 1)}]},
+            "",
+            "ES",
+            "never applies",
+        ),
     ],
 )
 def test_wrong_requests_say_what_to_write(fees, name, product, message):

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.backtest.tables import EQUITY, FILLS, ORDERS, RUNS
+from pipeline.backtest.tables import BREAKDOWNS, EQUITY, FILLS, ORDERS, RUNS
 from pipeline.columns import Column
 from pipeline.stage import Partition
 from pipeline.tables import (
@@ -187,6 +187,23 @@ def full_lake(root: Path) -> Path:
         [
             {"reading": "exact", "ts": OPEN_NS + i * 1800 * NS, "equity": Decimal(value)}
             for i, value in enumerate(("0", "10.5", "7", "9"))
+        ],
+    )
+    part = {"reading": "exact", "currency": "USD", "fees": Decimal(1), "contracts": 2}
+    parts = (
+        ("hour", "17", 0, "10.5"),
+        ("hour", "09", 1, "-1.5"),
+        ("session", "2025-05-01", 0, "10.5"),
+        ("session", "2025-05-02", 1, "-1.5"),
+        ("role", "maker", 0, None),
+    )
+    write(
+        root,
+        BREAKDOWNS,
+        run,
+        [
+            {**part, "split": split, "part": name, "rank": rank, "net": net and Decimal(net)}
+            for split, name, rank, net in parts
         ],
     )
     return root

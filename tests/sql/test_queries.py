@@ -88,12 +88,16 @@ def test_fills_of_another_dataset_are_not_joined(tmp_path: Path) -> None:
     assert [r["bid_px_00"] for r in found] == [Decimal("5000.25"), None]
 
 
-def test_pnl_by_hour_adds_up_to_the_last_equity(lake: duckdb.DuckDBPyConnection) -> None:
-    found = table(lake, "pnl_by_hour")
-    assert [(r["hour_utc"], r["net"]) for r in found] == [
-        (14, Decimal("10.5")),
-        (15, Decimal("-1.5")),
+def test_profit_by_hour_comes_in_the_order_of_the_exchanges_day(
+    lake: duckdb.DuckDBPyConnection,
+) -> None:
+    found = table(lake, "pnl_by_hour run=r")
+    assert [(r["hour"], r["net"]) for r in found] == [
+        ("17", Decimal("10.5")),
+        ("09", Decimal("-1.5")),
     ]
+    assert [r["net_so_far"] for r in table(lake, "pnl_by_session")] == [Decimal("10.5"), 9]
+    assert table(lake, "pnl_by_hour run=r2") == []
 
 
 def test_feature_deciles_rise_with_a_feature_that_foretells(

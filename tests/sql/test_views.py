@@ -52,7 +52,7 @@ def test_every_table_is_a_view(lake: duckdb.DuckDBPyConnection) -> None:
     names = {row[0] for row in rows(lake, "SHOW TABLES")}
     tables = {
         *("mbo", "sources", "instruments", "book", "flow", "trades", "quality", "features"),
-        *("labels", "runs", "orders", "fills", "equity"),
+        *("labels", "runs", "orders", "fills", "equity", "breakdowns"),
     }
     assert tables <= names
     assert {"touch", "signed_trades", "features_default", "labels_default"} <= names
