@@ -78,8 +78,8 @@ _BLOCKS: Final[tuple[tuple[str, _Lines], ...]] = (
     (
         "profit",
         (
-            ("net", "net", money),
-            ("gross", "gross", money),
+            ("net profit", "net", money),
+            ("gross profit", "gross", money),
             ("fees", "fees", money),
             ("unrealised, gross", "unrealised", money),
             ("net of longs", "net_long", money),
