@@ -148,11 +148,30 @@ class FeaturesSettings:
 
 
 @dataclass(frozen=True)
+class RiskSettings:
+    """``[backtest.risk]``: limits, per instrument; 0 and empty are no limit."""
+
+    order_size: int = ranged(0, low=0)
+    """Contracts of one order."""
+    position: int = ranged(0, low=0)
+    """Contracts held, long or short, as if all that works were filled."""
+    orders_per_second: int = ranged(0, low=0)
+    session_loss: str = ranged("", money=True, may_be_empty=True)
+    """Money: a net loss beyond it flattens and ends the session's trading."""
+    run_loss: str = ranged("", money=True, may_be_empty=True)
+    """Money: a net loss beyond it flattens and ends all trading."""
+
+
+@dataclass(frozen=True)
 class BacktestSettings:
-    latency: str = ranged("1ms", duration="any")
-    """Entry latency: decision to venue."""
-    response: str = ranged("", duration="optional")
-    """Response latency: venue to us; empty: the same as the entry latency."""
+    latency: str = ranged("1ms", duration="any latency")
+    """Entry latency, decision to venue: ``1ms``, ``lognormal:250us:0.4`` or ``table:FILE``."""
+    response: str = ranged("", duration="optional latency")
+    """Response latency, venue to us; empty: the same as the entry latency."""
+    feed: str = ranged("0", duration="any latency")
+    """Latency of the feed, on top of ``ts_recv``."""
+    seed: int = 1
+    """Of random latencies: same seed, same run."""
     readings: tuple[str, ...] = ranged(
         ("exact",), choices=("optimistic", "exact", "pessimistic"), filled=True
     )
@@ -164,6 +183,7 @@ class BacktestSettings:
     """Starting equity, in the ledger's currency, for ratios and drawdown in per cent."""
     partial: bool = False
     """Trade incomplete sessions too."""
+    risk: RiskSettings = RiskSettings()
 
 
 @dataclass(frozen=True)

@@ -32,9 +32,12 @@ class Range:
     high: float | None = None
     choices: tuple[str, ...] = ()
     duration: str = ""
-    """``any``; ``positive``: longer than 0; ``optional``: may be empty."""
+    """``any``; ``positive``: longer than 0; ``optional``: may be empty; ``latency``: or a
+    distribution.
+    """
     money: bool = False
     """Text of a positive decimal number."""
+    may_be_empty: bool = False
     filled: bool = False
     """A list that may not be empty."""
 
@@ -48,7 +51,7 @@ class Range:
             return str(RequestError.unknown(place, value, self.choices))
         if self.duration:
             return self._duration_fault(place, value)
-        if self.money and not _is_money(value):
+        if self.money and not (_is_money(value) or (self.may_be_empty and not value)):
             return f"{place} = {value!r} is no positive amount of money"
         low = self.low is not None and not value >= self.low
         if low or (self.high is not None and not value <= self.high):
@@ -56,8 +59,10 @@ class Range:
         return ""
 
     def _duration_fault(self, place: str, text: str) -> str:
-        if not text and self.duration == "optional":
+        if not text and "optional" in self.duration:
             return ""
+        if "latency" in self.duration and text.startswith(("lognormal:", "table:")):
+            return ""  # checked where it is used
         try:
             length = parse_duration(text)
         except ValueError as error:

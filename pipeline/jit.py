@@ -85,6 +85,9 @@ import numba  # noqa: E402
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+nb: Any = numba
+"""All of numba, for those who extend it."""
+
 _compile: Any = numba.njit
 _type_of: Any = numba.typeof
 """numba's types name only some of its options, and not all of its functions."""

@@ -27,7 +27,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
-from typing import Any, ClassVar, Final, NewType, get_type_hints
+from typing import Any, ClassVar, Final, NewType, TypeVar, get_type_hints
 
 import polars as pl
 
@@ -37,7 +37,10 @@ from pipeline.units import NS_PER_MINUTE, NS_PER_S, format_duration, parse_durat
 Duration = NewType("Duration", int)
 """A parameter in nanoseconds that people write as ``500ms`` or ``5m``."""
 
+S = TypeVar("S", bound="Strategy")
+
 _CUTS: Final = 12
+_SHARED: Final = ("SignalStrategy", "EventStrategy")
 
 STYLES: Final = ("passive", "aggressive")
 
@@ -59,34 +62,55 @@ def hold(choice: pl.Expr, *, start: int = 0) -> pl.Expr:
     return choice.cast(pl.Int64).forward_fill().fill_null(start)
 
 
+class Strategy:
+    """What signal and event strategies share: documented parameters that are checked."""
+
+    regime: ClassVar[str] = ""
+    """The kind of market it hopes for."""
+
+    def __post_init__(self) -> None:
+        for item in parameters(type(self)).values():
+            item.check(getattr(self, item.name))
+
+    def features(self) -> tuple[str, ...]:
+        """Names of the features it reads."""
+        return ()
+
+    def values(self) -> dict[str, Any]:
+        """All parameters, as JSON values."""
+        return {name: getattr(self, name) for name in parameters(type(self))}
+
+    def shown(self) -> dict[str, str]:
+        """All parameters as people write them."""
+        return {
+            name: item.show(getattr(self, name)) for name, item in parameters(type(self)).items()
+        }
+
+
 @dataclass(frozen=True)
-class SignalStrategy:
+class SignalStrategy(Strategy):
     """Base of strategies that say which position they want; see the module's docstring.
 
     The parameters here are how every signal is executed; a subclass adds its own and may change
     these defaults.
     """
 
-    regime: ClassVar[str] = ""
-    """The kind of market it hopes for."""
-
     size: int = parameter(1, "contracts", "position at full signal", low=1)
     style: str = parameter(
         "passive", "", "passive joins the touch and waits, aggressive sends market orders"
     )
-    patience: Duration = parameter(  # noqa: RUF009 - makes a field, as everywhere here
+    patience: Duration = parameter(
         Duration(10 * NS_PER_S), "ns", "a passive order that waited this long crosses", low=1
     )
     flatten: bool = parameter(True, "", "be flat before the session ends")
-    flatten_before: Duration = parameter(  # noqa: RUF009 - the same
+    flatten_before: Duration = parameter(
         Duration(5 * NS_PER_MINUTE), "ns", "how long before the session ends", low=1
     )
 
     def __post_init__(self) -> None:
         if self.style not in STYLES:
             raise RequestError.unknown("style", self.style, STYLES)
-        for item in parameters(type(self)).values():
-            item.check(getattr(self, item.name))
+        super().__post_init__()
 
     def features(self) -> tuple[str, ...]:
         """Names of the features :meth:`target` reads."""
@@ -95,10 +119,6 @@ class SignalStrategy:
     def target(self) -> pl.Expr:
         """The position wanted, in contracts, at each row; null keeps the last one."""
         raise TypeError(f"{type(self).__name__} does not say which position it wants")
-
-    def values(self) -> dict[str, Any]:
-        """All parameters, as JSON values."""
-        return {item.name: getattr(self, item.name) for item in fields(self)}
 
 
 @dataclass(frozen=True)
@@ -159,11 +179,12 @@ class Parameter:
         return format_duration(value) if self.kind is Duration else str(value)
 
 
-def parameters(strategy: type[SignalStrategy]) -> dict[str, Parameter]:
+def parameters(strategy: type[Strategy]) -> dict[str, Parameter]:
     """The parameters of a strategy's class by name, its own first."""
     hints = get_type_hints(strategy)
-    base = {item.name for item in fields(SignalStrategy)}
-    known = [_describe(item, hints) for item in fields(strategy)]
+    shared = [cls for cls in strategy.__mro__ if cls.__name__ in _SHARED]
+    base = {name for cls in shared for name in vars(cls).get("__annotations__", {})}
+    known = [_describe(item, hints) for item in fields(strategy) if "doc" in item.metadata]  # type: ignore[arg-type]
     known.sort(key=lambda item: item.name in base)
     return {item.name: item for item in known}
 
@@ -182,9 +203,7 @@ def _describe(item: Field[Any], hints: Mapping[str, Any]) -> Parameter:
     )
 
 
-def build(
-    strategy: type[SignalStrategy], texts: Mapping[str, str], settings: Mapping[str, Any]
-) -> SignalStrategy:
+def build(strategy: type[S], texts: Mapping[str, str], settings: Mapping[str, Any]) -> S:
     """A strategy with parameters of ``-p`` texts over those of the settings over defaults.
 
     Raises

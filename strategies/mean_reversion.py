@@ -32,7 +32,7 @@ class MeanReversion(SignalStrategy):
         0.5, "", "queue imbalance against the trade that forbids it", low=0, high=1
     )
 
-    patience: Duration = parameter(  # noqa: RUF009 - makes a field
+    patience: Duration = parameter(
         Duration(5 * NS_PER_MINUTE), "ns", "a passive order that waited this long crosses", low=1
     )
 

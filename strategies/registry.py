@@ -12,7 +12,8 @@ from types import ModuleType
 from typing import Final
 
 from pipeline.errors import RequestError
-from strategies.interface import SignalStrategy
+from strategies.event import EventStrategy
+from strategies.interface import SignalStrategy, Strategy
 
 BUILT_IN: Final = {
     "mean_reversion": "strategies.mean_reversion:MeanReversion",
@@ -26,7 +27,7 @@ class Loaded:
     """A strategy's class, the name it was asked for by, and the hash of its source."""
 
     name: str
-    strategy: type[SignalStrategy]
+    strategy: type[Strategy]
     source: str
     """sha256 of its file."""
 
@@ -82,13 +83,13 @@ def _from_file(path: Path, attribute: str) -> Loaded:
     return Loaded(attribute, _strategy(module, attribute, str(path)), source)
 
 
-def _strategy(module: ModuleType, attribute: str, where: str) -> type[SignalStrategy]:
+def _strategy(module: ModuleType, attribute: str, where: str) -> type[Strategy]:
     known = {
         name: value
         for name, value in vars(module).items()
         if isinstance(value, type)
-        and issubclass(value, SignalStrategy)
-        and value is not SignalStrategy
+        and issubclass(value, SignalStrategy | EventStrategy)
+        and value not in (SignalStrategy, EventStrategy)
     }
     if attribute not in known:
         raise RequestError.unknown("strategy", attribute, known, where=where)

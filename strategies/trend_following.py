@@ -28,7 +28,7 @@ class TrendFollowing(SignalStrategy):
     entry_z: float = parameter(1.5, "sigma", "gap that starts a trade", low=0)
     exit_z: float = parameter(0.2, "sigma", "gap at which it is over", low=0)
     momentum: float = parameter(1.0, "sigma", "momentum that confirms", low=0)
-    patience: Duration = parameter(  # noqa: RUF009 - makes a field
+    patience: Duration = parameter(
         Duration(2 * NS_PER_S), "ns", "a passive order that waited this long crosses", low=1
     )
 

@@ -41,7 +41,7 @@ from pipeline.units import UNDEF_PRICE
 
 SIDES = ("B", "A")
 """Text of a side by its code: we buy, we sell."""
-MARK_KINDS = ("clock", "session_end")
+MARK_KINDS = ("clock", "session_end", "kill_switch")
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,15 @@ nothing but the memory.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipeline.backtest import state as st
 from pipeline.book.layout import I64
@@ -19,7 +23,8 @@ from pipeline.errors import InputError
 from pipeline.units import UNDEF_PRICE
 from strategies.interface import SignalStrategy, check_causal, evaluate
 
-KEYS = ("ts", "event", "bid_px", "ask_px", "mid_ticks")
+_ROWS_AT_ONCE: Final = 1 << 16
+KEYS: Final = ("ts", "event", "bid_px", "ask_px", "mid_ticks")
 
 
 def read_features(files: Sequence[Path], strategy: SignalStrategy) -> pl.DataFrame:
@@ -58,3 +63,47 @@ def decisions_of(
         same = (rows[1:, st.D_TARGET :] == rows[:-1, st.D_TARGET :]).all(axis=1)
         rows = rows[np.concatenate([[True], ~same])]
     return np.ascontiguousarray(rows)
+
+
+class FeatureRows:
+    """The feature table of a run's sessions as an event strategy reads it: some rows at a time.
+
+    Parameters
+    ----------
+    sessions
+        Files by session number; None where a session has no features.
+    names
+        Columns, in the order of their numbers.
+    """
+
+    def __init__(self, sessions: Sequence[Sequence[Path] | None], names: Sequence[str]) -> None:
+        self._sessions = sessions
+        self._names = names
+        self._batches: Iterator[pa.RecordBatch] = iter(())
+        self._next: pa.RecordBatch | None = None
+
+    def start(self, session: int) -> None:
+        """The rows of a session are asked for from now on."""
+        self._batches = self._read(self._sessions[session] or ())
+        self._next = next(self._batches, None)
+
+    def _read(self, files: Sequence[Path]) -> Iterator[pa.RecordBatch]:
+        columns = ["ts", "event", *self._names]
+        for path in files:
+            with pq.ParquetFile(path) as file:
+                yield from file.iter_batches(_ROWS_AT_ONCE, columns=columns)
+
+    def more(self) -> tuple[I64, npt.NDArray[np.float64], bool]:
+        """The next rows, their features (nan where undefined), and whether there are more."""
+        batch, self._next = self._next, next(self._batches, None)
+        n = batch.num_rows if batch else 0
+        rows = np.zeros((n, 5), np.int64)
+        values = np.full((n, len(self._names)), np.nan)
+        if batch:
+            frame = pl.from_arrow(batch)
+            assert isinstance(frame, pl.DataFrame)
+            rows[:, st.D_TS] = frame["ts"].cast(pl.Int64).to_numpy()
+            rows[:, st.D_EVENT] = frame["event"].to_numpy()
+            for k, name in enumerate(self._names):
+                values[:, k] = frame[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
+        return rows, values, self._next is not None

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.backtest import executor
+from pipeline.backtest import desk, executor
 from pipeline.backtest import state as st
+from pipeline.backtest.feed import receive
 from pipeline.backtest.queue import pop
 from pipeline.backtest.state import Sim
 from pipeline.backtest.venue import arrive_cancel, arrive_new, arrive_replace, end_all
@@ -17,8 +18,12 @@ from pipeline.book import orders as ob
 from pipeline.book.layout import Scalar
 from pipeline.jit import inline, inner
 from pipeline.units import UNDEF_PRICE
+from strategies import layout as la
 
-_MARKOUT, _HEAP, _SCHEDULE, _MARK, _DECISION = range(5)
+_OPEN, _SESSION = la.WORD["open"], la.WORD["session"]
+_OPENS, _CLOSES = la.WORD["opens_at"], la.WORD["closes_at"]
+
+_MARKOUT, _HEAP, _SCHEDULE, _MARK, _DECISION, _RECEIPT = range(6)
 
 
 @inner
@@ -41,22 +46,6 @@ def _take_markouts(sim: Sim, before: Scalar) -> Scalar:
 
 
 @inner
-def _mark(sim: Sim, time: Scalar, kind: Scalar) -> None:
-    meta, marks = sim.meta, sim.marks
-    k = meta[st.N_MARKS]
-    meta[st.N_MARKS] = k + 1
-    marks[k, st.M_TS] = time
-    marks[k, st.M_EVENT] = meta[st.LAST_EVENT]
-    marks[k, st.M_KIND] = kind
-    marks[k, st.M_POSITION] = meta[st.POSITION]
-    marks[k, st.M_MARK] = UNDEF_PRICE
-    if meta[st.GOOD_BID] != UNDEF_PRICE:
-        marks[k, st.M_MARK] = meta[st.GOOD_BID] + meta[st.GOOD_ASK]
-    marks[k, st.M_SESSION] = meta[st.SESSION]
-    marks[k, st.M_FILLS] = meta[st.FILL_BASE] + meta[st.N_FILLS]
-
-
-@inner
 def _timetable(sim: Sim, kind: Scalar, session: Scalar, time: Scalar) -> None:
     """An entry of the calendar's timetable."""
     meta = sim.meta
@@ -64,29 +53,50 @@ def _timetable(sim: Sim, kind: Scalar, session: Scalar, time: Scalar) -> None:
         meta[st.SESSION] = session
         meta[st.PHASE] = st.PHASE_PREOPEN
         executor.start_session(sim)
+        _start_session(sim, session, time)
     elif kind == st.AT_OPEN:
         meta[st.PHASE] = st.PHASE_OPEN
+        sim.block[_OPEN] = 1
         if meta[st.NEXT_MARK] == st.NEVER:
             step = sim.conf[st.MARK_STEP]
             meta[st.NEXT_MARK] = ((time + 1) // step + 1) * step
     elif kind == st.AT_CLOSE:
         meta[st.PHASE] = st.PHASE_PREOPEN
+        sim.block[_OPEN] = 0
     elif kind == st.AT_FLATTEN:
-        meta[st.X_FLATTEN] = 1
-        executor.work(sim, time)
+        executor.flatten(sim, time, np.int64(st.WHY_FLATTENING))
     else:
-        end_session(sim, time, np.int64(st.WHY_SESSION_END))
+        end_session(sim, time, np.int64(st.WHY_SESSION_END), np.int64(la.GTC))
 
 
 @inner
-def end_session(sim: Sim, time: Scalar, reason: Scalar) -> None:
+def _start_session(sim: Sim, session: Scalar, time: Scalar) -> None:
+    """What a strategy is told of a session before it begins."""
+    meta, block = sim.meta, sim.block
+    block[_SESSION] = session
+    block[_OPENS], block[_CLOSES] = sim.hours[session, 0], sim.hours[session, 1]
+    worth = desk.net_result(sim)
+    if not np.isnan(worth):
+        meta[st.CASH_START] = np.int64(worth)
+    lost = sim.conf[st.MAX_LOSS_RUN] >= 0 and -meta[st.CASH_START] > sim.conf[st.MAX_LOSS_RUN]
+    meta[st.HALTED] = st.WHY_RISK_LOSS if lost else st.WHY_NONE
+    if desk.is_event_strategy(sim):
+        if meta[st.STARTED] == 0:
+            meta[st.STARTED] = 1
+            desk.ask_strategy(sim, np.int64(la.INITIALIZE), time)
+        if meta[st.FAILED] == 0:
+            desk.ask_strategy(sim, np.int64(la.SESSION_START), time)
+
+
+@inner
+def end_session(sim: Sim, time: Scalar, reason: Scalar, kept: Scalar) -> None:
     meta = sim.meta
-    end_all(sim, np.int64(st.EXPIRED), reason)
+    end_all(sim, np.int64(st.EXPIRED), reason, kept)
     executor.end_session(sim)
     _take_markouts(sim, time + 1)
     for h in range(st.HORIZONS):  # horizons beyond the session have no mid
         meta[st.MARKOUT + h] = meta[st.N_FILLS]
-    _mark(sim, time, np.int64(st.MARK_SESSION_END))
+    desk.mark(sim, time, np.int64(st.MARK_SESSION_END))
     meta[st.NEXT_MARK] = st.NEVER
     meta[st.PHASE] = st.PHASE_CLOSED
     meta[st.LOADED] = 0
@@ -97,7 +107,7 @@ def _deliver(sim: Sim) -> None:
     """The first of the queue happens."""
     heap = sim.heap
     time, kind, order = heap[0, st.H_TIME], heap[0, st.H_KIND], heap[0, st.H_ORDER]
-    a, b = heap[0, st.H_A], heap[0, st.H_B]
+    a, b, c = heap[0, st.H_A], heap[0, st.H_B], heap[0, st.H_C]
     pop(sim)
     if kind == st.ARRIVE_NEW:
         arrive_new(sim, order)
@@ -105,27 +115,41 @@ def _deliver(sim: Sim) -> None:
         arrive_cancel(sim, order)
     elif kind == st.ARRIVE_REPLACE:
         arrive_replace(sim, order, a, b)
+    elif kind == st.TIMER_STRATEGY:
+        if a == sim.meta[st.SESSION] and sim.meta[st.LOADED]:
+            sim.block[desk.TIMER] = order
+            desk.ask_strategy(sim, np.int64(la.TIMER), time)
     else:
+        if kind <= st.TELL_FILL:
+            desk.note(sim, kind, order, a, b, c)
         executor.hear(sim, time, kind, order, a)
+        if kind <= st.TELL_FILL and desk.is_event_strategy(sim):
+            desk.tell_strategy(sim, time, kind, order, a, b, c)
+        executor.watch_losses(sim, time)
 
 
 @inline
 def lacking(sim: Sim) -> Scalar:
     """Which array might not take the next step; DONE if all do."""
     meta, book = sim.meta, sim.book
-    live = meta[st.N_LIVE] + meta[st.N_LIVE + 1]
+    live = meta[st.N_LIVE] + meta[st.N_LIVE + 1] + meta[st.N_SPECIAL]
     pieces = live + meta[st.N_RESTED] + meta[st.N_PRINTS] + 16
     pieces += max(ob.n_levels(book, ob.BID), ob.n_levels(book, ob.ASK))
-    if meta[st.N_OWN] + 4 > sim.own.shape[0]:
+    # A callback may give as many commands as there are rows for them.
+    commands = sim.commands.shape[0] if sim.conf[st.CALLBACK] != 0 else 0
+    commands += meta[st.N_OWN] if sim.conf[st.MAX_LOSS] >= 0 or commands else 0
+    if meta[st.N_OWN] + commands + 4 > sim.own.shape[0]:
         return np.int64(st.GROW_OWN)
     if live + 2 > sim.live.shape[1]:
         return np.int64(st.GROW_LIVE)
     if meta[st.N_FILLS] + pieces > sim.fills.shape[0]:
         return np.int64(st.GROW_FILLS)
-    if meta[st.N_MARKS] + 2 > sim.marks.shape[0]:
+    if live + 2 > sim.special.shape[0]:
+        return np.int64(st.GROW_SPECIAL)
+    if meta[st.N_MARKS] + 4 > sim.marks.shape[0]:
         return np.int64(st.GROW_MARKS)
     # Each piece may tell of a fill and of an end.
-    if meta[st.N_HEAP] + 2 * pieces + 8 > sim.heap.shape[0]:
+    if meta[st.N_HEAP] + 3 * pieces + 2 * commands + 8 > sim.heap.shape[0]:
         return np.int64(st.GROW_HEAP)
     if meta[st.N_RESTED] + 2 > sim.rested.shape[0]:
         return np.int64(st.GROW_RESTED)
@@ -160,6 +184,9 @@ def run_due(sim: Sim, before: Scalar) -> Scalar:
         what, time, class_ = np.int64(_MARKOUT), np.int64(st.NEVER), np.int64(9)
         if meta[st.N_HEAP] > 0:
             what, time, class_ = np.int64(_HEAP), sim.heap[0, st.H_TIME], sim.heap[0, st.H_CLASS]
+        due = meta[st.NEXT_RECEIPT]
+        if due < time or (due == time and class_ > st.CLASS_RECEIPT):
+            what, time, class_ = np.int64(_RECEIPT), due, np.int64(st.CLASS_RECEIPT)
         timer = np.int64(st.CLASS_TIMER)
         at = meta[st.NEXT_SCHEDULE]
         if at < sim.schedule.shape[0]:
@@ -173,15 +200,22 @@ def run_due(sim: Sim, before: Scalar) -> Scalar:
         if at < sim.decisions.shape[0] and sim.decisions[at, st.D_EVENT] <= meta[st.LAST_EVENT]:
             due = sim.decisions[at, st.D_TS]
             own_class = sim.conf[st.DECISION_CLASS]
-            if due < time or (due == time and own_class < class_):
+            # The features of an event are there when it is received: before its callback.
+            first = own_class < class_ or (own_class == class_ and what == _RECEIPT)
+            if due < time or (due == time and first):
                 what, time, class_ = np.int64(_DECISION), due, own_class
         if time >= before:
             meta[st.NEXT_DUE] = min(time, markout)
             return np.int64(st.DONE)
+        if meta[st.NEXT_DECISION] >= sim.decisions.shape[0] and meta[st.MORE_ROWS]:
+            return np.int64(st.NEED_ROWS)
         lack = lacking(sim)
         if lack != st.DONE:
             return lack
-        if what == _SCHEDULE:
+        if what == _RECEIPT:
+            receive(sim, time)
+            executor.watch_losses(sim, time)
+        elif what == _SCHEDULE:
             at = meta[st.NEXT_SCHEDULE]
             kind, session = sim.schedule[at, st.S_KIND], sim.schedule[at, st.S_SESSION]
             if kind == st.AT_LOAD and meta[st.LOADED] == 0:
@@ -195,12 +229,19 @@ def run_due(sim: Sim, before: Scalar) -> Scalar:
                 meta[st.CLOCK] = max(meta[st.CLOCK], time)
             _deliver(sim)
         elif what == _MARK:
-            _mark(sim, time, np.int64(st.MARK_CLOCK))
+            desk.mark(sim, time, np.int64(st.MARK_CLOCK))
             meta[st.NEXT_MARK] = time + sim.conf[st.MARK_STEP]
         else:
             at = meta[st.NEXT_DECISION]
             meta[st.NEXT_DECISION] = at + 1
             rows = sim.decisions
+            if desk.is_event_strategy(sim):
+                for column in range(sim.features.shape[0]):
+                    sim.features[column] = sim.values[at, column]
+                continue
             executor.decide(
                 sim, time, rows[at, st.D_TARGET], rows[at, st.D_BID], rows[at, st.D_ASK]
             )
+            executor.watch_losses(sim, time)
+        if meta[st.FAILED] != 0:
+            return np.int64(st.STRATEGY_FAILED)

@@ -13,44 +13,30 @@ from __future__ import annotations
 
 import numpy as np
 
+from pipeline.backtest import desk
 from pipeline.backtest import state as st
+from pipeline.backtest.desk import place, risk
 from pipeline.backtest.queue import push
 from pipeline.backtest.state import Sim
+from pipeline.backtest.wire import send
 from pipeline.book import orders as ob
 from pipeline.book.layout import Scalar
 from pipeline.jit import inner
 from pipeline.units import UNDEF_PRICE
-
-
-@inner
-def _send(sim: Sim, time: Scalar, kind: Scalar, order: Scalar, a: Scalar, b: Scalar) -> None:
-    """Send to the venue: it arrives after the entry latency, and after what it was decided on."""
-    due = max(time + sim.conf[st.ENTRY_LATENCY], sim.meta[st.CLOCK])
-    push(sim, due, np.int64(st.CLASS_ARRIVAL), kind, order, a, b)
+from strategies import layout as la
 
 
 @inner
 def _new_order(
     sim: Sim, time: Scalar, side: Scalar, type_: Scalar, price: Scalar, size: Scalar
 ) -> None:
-    own, meta = sim.own, sim.meta
-    row = meta[st.N_OWN]
-    meta[st.N_OWN] = row + 1
-    order = row + meta[st.BASE]
-    own[row, :] = 0
-    own[row, st.O_SIDE] = side
-    own[row, st.O_TYPE] = type_
-    own[row, st.O_TIF] = st.IOC if type_ == st.MARKET else st.GTC
-    own[row, st.O_PRICE] = price
-    own[row, st.O_SIZE] = size
-    own[row, st.O_STATUS] = st.SENT
-    own[row, st.O_DECIDED] = time
-    own[row, st.O_ARRIVED] = UNDEF_PRICE
-    own[row, st.O_EVENT] = UNDEF_PRICE
-    own[row, st.O_MARKER] = -1
-    own[row, st.O_SESSION] = meta[st.SESSION]
-    own[row, st.O_BID] = UNDEF_PRICE
-    own[row, st.O_ASK] = UNDEF_PRICE
+    meta = sim.meta
+    tif = np.int64(la.IOC if type_ == la.MARKET else la.DAY)
+    none = np.int64(UNDEF_PRICE)
+    refusal = np.int64(st.WHY_NONE)
+    if meta[st.X_FLATTEN] == 0:
+        refusal = risk(sim, time, side, size)
+    order = place(sim, time, side, type_, tif, price, size, none, np.int64(0), none, refusal)
     meta[st.X_WORKING] = order
     meta[st.X_STATE] = st.X_SENT
     meta[st.X_SIDE] = side
@@ -59,7 +45,6 @@ def _new_order(
     meta[st.X_KNOWN_FILLED] = 0
     meta[st.X_END_FILLED] = -1
     meta[st.X_TYPE] = type_
-    _send(sim, time, np.int64(st.ARRIVE_NEW), order, np.int64(0), np.int64(0))
 
 
 @inner
@@ -79,6 +64,7 @@ def work(sim: Sim, time: Scalar) -> None:
             push(
                 sim, time + sim.conf[st.PATIENCE], np.int64(st.CLASS_TIMER),
                 np.int64(st.TIMER_PATIENCE), np.int64(-1), meta[st.X_GENERATION], np.int64(0),
+                np.int64(0),
             )  # fmt: skip
     delta = goal - meta[st.X_KNOWN]
     side = np.int64(ob.BID if delta > 0 else ob.ASK)
@@ -89,15 +75,15 @@ def work(sim: Sim, time: Scalar) -> None:
         if delta == 0 or meta[st.X_HOLD]:
             return
         if cross:
-            _new_order(sim, time, side, np.int64(st.MARKET), np.int64(UNDEF_PRICE), abs(delta))
+            _new_order(sim, time, side, np.int64(la.MARKET), np.int64(UNDEF_PRICE), abs(delta))
         elif touch != UNDEF_PRICE:
-            _new_order(sim, time, side, np.int64(st.LIMIT), touch, abs(delta))
+            _new_order(sim, time, side, np.int64(la.LIMIT), touch, abs(delta))
         return
     if meta[st.X_STATE] != st.X_RESTING:
         return  # wait for the venue's word
     if delta == 0 or side != meta[st.X_SIDE] or cross:
         meta[st.X_STATE] = st.X_CANCELLING
-        _send(sim, time, np.int64(st.ARRIVE_CANCEL), order, np.int64(0), np.int64(0))
+        send(sim, time, np.int64(st.ARRIVE_CANCEL), order, np.int64(0), np.int64(0))
         return
     price, size = meta[st.X_PRICE], meta[st.X_KNOWN_FILLED] + abs(delta)
     left = touch != UNDEF_PRICE and ob.key_of(side, touch) > ob.key_of(side, price)
@@ -107,7 +93,7 @@ def work(sim: Sim, time: Scalar) -> None:
         meta[st.X_STATE] = st.X_REPLACING
         meta[st.X_PRICE] = price
         meta[st.X_SIZE] = size
-        _send(sim, time, np.int64(st.ARRIVE_REPLACE), order, price, size)
+        send(sim, time, np.int64(st.ARRIVE_REPLACE), order, price, size)
 
 
 @inner
@@ -121,7 +107,7 @@ def _check_ended(sim: Sim, time: Scalar) -> None:
         meta[st.X_HOLD] = 1
         push(
             sim, time + sim.conf[st.RETRY], np.int64(st.CLASS_TIMER), np.int64(st.TIMER_RETRY),
-            np.int64(-1), meta[st.X_WORKING], np.int64(0),
+            np.int64(-1), meta[st.X_WORKING], np.int64(0), np.int64(0),
         )  # fmt: skip
     meta[st.X_WORKING] = -1
 
@@ -147,7 +133,7 @@ def hear(sim: Sim, time: Scalar, kind: Scalar, order: Scalar, a: Scalar) -> None
             _check_ended(sim, time)
         elif kind == st.TELL_TOO_LATE:
             meta[st.X_STATE] = st.X_SENT  # its end is known, or on its way
-        elif meta[st.X_STATE] != st.X_CANCELLING:
+        elif kind != st.TELL_PLACE and meta[st.X_STATE] != st.X_CANCELLING:
             meta[st.X_STATE] = st.X_RESTING
     work(sim, time)
 
@@ -183,3 +169,36 @@ def end_session(sim: Sim) -> None:
     """Orders die with their session: stop working."""
     sim.meta[st.X_ACTIVE] = 0
     sim.meta[st.X_WORKING] = -1
+
+
+# --- getting out ----------------------------------------------------------------------------------
+
+
+@inner
+def flatten(sim: Sim, time: Scalar, why: Scalar) -> None:
+    """Cancel what works, sell or buy back what is held, and send nothing else."""
+    meta = sim.meta
+    meta[st.HALTED] = why
+    meta[st.X_FLATTEN] = 1
+    if desk.is_event_strategy(sim):
+        desk.cancel_working(sim, time, meta[st.X_WORKING])
+    work(sim, time)
+
+
+@inner
+def watch_losses(sim: Sim, time: Scalar) -> None:
+    """The kill switch: a loss beyond its limit ends the session's, or the run's, trading."""
+    meta, conf = sim.meta, sim.conf
+    if conf[st.MAX_LOSS] < 0 and conf[st.MAX_LOSS_RUN] < 0:
+        return
+    if meta[st.HALTED] == st.WHY_RISK_LOSS or meta[st.X_ACTIVE] == 0:
+        return
+    worth = desk.net_result(sim)
+    if np.isnan(worth):
+        return
+    lost = meta[st.CASH_START] - worth
+    if (conf[st.MAX_LOSS] >= 0 and lost > conf[st.MAX_LOSS]) or (
+        conf[st.MAX_LOSS_RUN] >= 0 and -worth > conf[st.MAX_LOSS_RUN]
+    ):
+        desk.mark(sim, time, np.int64(st.MARK_KILL))
+        flatten(sim, time, np.int64(st.WHY_RISK_LOSS))

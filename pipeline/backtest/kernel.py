@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline.backtest import state as st
 from pipeline.backtest.due import end_session, lacking, run_due
+from pipeline.backtest.feed import depart, feed_lacks, travel
 from pipeline.backtest.rules import (
     any_live,
     came_to_rest,
@@ -24,7 +25,7 @@ from pipeline.backtest.rules import (
     save_queues,
 )
 from pipeline.backtest.state import Sim
-from pipeline.backtest.venue import expire_unarrived
+from pipeline.backtest.venue import after_event, expire_unarrived
 from pipeline.book import orders as ob
 from pipeline.book.layout import Scalar
 from pipeline.book.tape import Records
@@ -48,10 +49,11 @@ def _begin(sim: Sim, records: Records, i: Scalar) -> None:
     open_ = meta[st.PHASE] == st.PHASE_OPEN
     meta[st.E_ALLOWED] = open_ and meta[st.VALID] != 0 and meta[st.CROSSED] == 0
     meta[st.IN_EVENT] = 1
+    meta[st.E_TRADED] = 0
 
 
 @inline
-def _end(sim: Sim, record: Scalar) -> None:
+def _end(sim: Sim, record: Scalar, ts_recv: Scalar) -> None:
     """An event end: here the book is a state."""
     meta, book = sim.meta, sim.book
     bid, ask = ob.best_price(book, ob.BID), ob.best_price(book, ob.ASK)
@@ -71,6 +73,10 @@ def _end(sim: Sim, record: Scalar) -> None:
     meta[st.LAST_EVENT] = meta[st.EVENT_BASE] + meta[st.EVENT_NUMBER]
     meta[st.LAST_RECORD] = record
     meta[st.IN_EVENT] = 0
+    if meta[st.N_SPECIAL] > 0:
+        after_event(sim)
+    if sim.conf[st.FEED] != st.FEED_NONE:
+        depart(sim, ts_recv)
     at = meta[st.NEXT_DECISION]
     if at < sim.decisions.shape[0] and sim.decisions[at, st.D_EVENT] <= meta[st.LAST_EVENT]:
         meta[st.NEXT_DUE] = min(meta[st.NEXT_DUE], sim.decisions[at, st.D_TS])
@@ -126,7 +132,7 @@ def _record(sim: Sim, records: Records, i: Scalar) -> None:
 
 
 @kernel
-def replay(sim: Sim, records: Records, start: Scalar) -> tuple[Scalar, Scalar]:
+def replay(sim: Sim, records: Records, start: Scalar, limit: Scalar) -> tuple[Scalar, Scalar]:
     """Run records from ``start`` on through the simulation.
 
     Parameters
@@ -137,6 +143,8 @@ def replay(sim: Sim, records: Records, start: Scalar) -> tuple[Scalar, Scalar]:
         Records of one publisher and instrument in file order; events may be cut anywhere.
     start
         Index of the first record to apply.
+    limit
+        Nothing happens at this time or later: another instrument is first.
 
     Returns
     -------
@@ -151,7 +159,7 @@ def replay(sim: Sim, records: Records, start: Scalar) -> tuple[Scalar, Scalar]:
         if meta[st.SNAPPING] and flags & F_SNAPSHOT == 0:
             restore_queues(sim)
             if meta[st.IN_EVENT]:
-                _end(sim, meta[st.LAST_RECORD])
+                _end(sim, meta[st.LAST_RECORD], records.ts_recv[i - 1 if i > 0 else 0])
         if meta[st.IN_EVENT] == 0:
             time = records.ts_event[i]
             if flags & F_SNAPSHOT:
@@ -167,25 +175,33 @@ def replay(sim: Sim, records: Records, start: Scalar) -> tuple[Scalar, Scalar]:
                     return lack, i
                 prints_alone(sim, meta[st.LAST_RECORD])
             if time > meta[st.NEXT_DUE]:
-                status = run_due(sim, time)
+                status = run_due(sim, min(time, limit))
                 if status != st.DONE:
                     return status, i
+            if time >= limit:
+                return np.int64(st.PAUSED), i
         if not ob.room(sim.book):
             return np.int64(st.GROW_BOOK), i
-        if any_live(sim) > 0 or flags & F_SNAPSHOT:
+        if any_live(sim) > 0 or meta[st.N_SPECIAL] > 0 or flags & F_SNAPSHOT:
             lack = lacking(sim)
+            if lack != st.DONE:
+                return lack, i
+        if sim.conf[st.FEED] != st.FEED_NONE:
+            lack = feed_lacks(sim)
             if lack != st.DONE:
                 return lack, i
         if meta[st.IN_EVENT] == 0:
             _begin(sim, records, i)
         _record(sim, records, i)
+        if sim.conf[st.FEED] == st.FEED_BOOK:
+            travel(sim, records, i)
         i += 1
         if flags & F_LAST:
             if meta[st.SNAPPING]:
                 restore_queues(sim)
             if meta[st.KNOWN] == 0:
                 _assume_known(sim, records.ts_recv[i - 1])
-            _end(sim, records.record[i - 1])
+            _end(sim, records.record[i - 1], records.ts_recv[i - 1])
     return np.int64(st.DONE), i
 
 
@@ -203,6 +219,6 @@ def finish(sim: Sim, until: Scalar, complete: Scalar) -> Scalar:
         lack = lacking(sim)
         if lack != st.DONE:
             return lack
-        end_session(sim, until - 1, np.int64(st.WHY_END_OF_DATA))
+        end_session(sim, until - 1, np.int64(st.WHY_END_OF_DATA), np.int64(-1))
     expire_unarrived(sim, until - 1)
     return np.int64(st.DONE)

@@ -26,6 +26,7 @@ from pipeline.calendar import (
     product_of,
     utc_dates,
 )
+from pipeline.calendar_status import session_with_status
 from pipeline.contracts import resolve
 from pipeline.errors import RequestError
 from pipeline.gates import Gates
@@ -91,8 +92,39 @@ def plan_run(request: Request, catalog: Catalog, selection: Selection) -> list[T
         If there are no features, columns the strategy reads are missing, no session can be
         traded, or a fee or multiplier is not known.
     """
-    chosen = request.feature_set()
     selection = resolve(selection, catalog)
+    instruments = Instruments(catalog)
+    request.skipped = {}
+    planner = _Planner(request, catalog, instruments, rolls_of(catalog, selection))
+    if request.strategy.features():
+        groups = _with_features(request, catalog, selection)
+    else:
+        groups = planner.without_features(selection)
+    drafts = [d for key, items in sorted(groups.items()) if (d := planner.draft(*key, items))]
+    if not drafts:
+        reasons = {r for by_session in request.skipped.values() for r in by_session.values()}
+        hint = "; --partial trades incomplete ones" if _INCOMPLETE in reasons else ""
+        raise RequestError(f"no session to trade: {'; '.join(sorted(reasons))}{hint}")
+    request.rolls = [str(roll) for roll in planner.done]
+    request.run_id = _run_id(request, catalog, drafts)
+    return [draft.task(request.run_id) for draft in drafts]
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A session that might be traded."""
+
+    day: date
+    features: Stored | None
+    """None where the strategy reads none."""
+
+
+_Groups = dict[tuple[str, str], list[_Candidate]]
+
+
+def _with_features(request: Request, catalog: Catalog, selection: Selection) -> _Groups:
+    """The sessions that the feature set has, by dataset and symbol."""
+    chosen = request.feature_set()
     features = [
         item
         for item in require(catalog, "features", "mbo features")
@@ -105,20 +137,12 @@ def plan_run(request: Request, catalog: Catalog, selection: Selection) -> list[T
             f"run `mbo features --set {chosen}`"
         )
     _check_columns(request, features[0])
-    instruments = Instruments(catalog)
-    request.skipped = {}
-    planner = _Planner(request, catalog, instruments, rolls_of(catalog, selection))
-    groups: dict[tuple[str, str], list[Stored]] = {}
+    groups: _Groups = {}
     for item in features:
-        groups.setdefault((item.partition["dataset"], item.partition["symbol"]), []).append(item)
-    drafts = [d for key, items in sorted(groups.items()) if (d := planner.draft(*key, items))]
-    if not drafts:
-        reasons = {r for by_session in request.skipped.values() for r in by_session.values()}
-        hint = "; --partial trades incomplete ones" if _INCOMPLETE in reasons else ""
-        raise RequestError(f"no session to trade: {'; '.join(sorted(reasons))}{hint}")
-    request.rolls = [str(roll) for roll in planner.done]
-    request.run_id = _run_id(request, catalog, drafts)
-    return [draft.task(request.run_id) for draft in drafts]
+        keys = item.partition
+        day = date.fromisoformat(keys["session"])
+        groups.setdefault((keys["dataset"], keys["symbol"]), []).append(_Candidate(day, item))
+    return groups
 
 
 def _check_columns(request: Request, item: Stored) -> None:
@@ -202,24 +226,64 @@ class _Planner:
             key = (item.partition["dataset"], item.partition["symbol"])
             self._mbo.setdefault(key, []).append(item)
 
-    def draft(self, dataset: str, symbol: str, features: Sequence[Stored]) -> _Draft | None:
+    def without_features(self, selection: Selection) -> _Groups:
+        """The sessions that days of records overlap, by dataset and symbol."""
+        require(self.catalog, "mbo", "mbo ingest")
+        groups: _Groups = {}
+        for (dataset, symbol), items in self._mbo.items():
+            days = [date.fromisoformat(item.partition["date"]) for item in items]
+            calendar = calendar_for(dataset, symbol, self.request.settings)
+            for session in calendar.sessions_touching(days):
+                keys = Partition.of(dataset=dataset, session=session.date, symbol=symbol)
+                if selection.admits(keys):
+                    found = groups.setdefault((dataset, symbol), [])
+                    found.append(_Candidate(session.date, None))
+        if not groups:
+            raise RequestError("no records match the selection; `mbo status` shows what there is")
+        return groups
+
+    def _hours(
+        self,
+        dataset: str,
+        symbol: str,
+        item: _Candidate,
+        scheduled: Session,
+        calendar: Calendar,
+        days: Mapping[date, Stored],
+    ) -> tuple[Mapping[str, Any], bool]:
+        """Hours of a session, and whether all its days are there.
+
+        The hours the features were made with: the vendor's status records may differ from the
+        schedule.
+        """
+        if item.features is not None:
+            notes = item.features.notes
+            hours = notes.get("hours") or hours_of(scheduled, scheduled)
+            return hours, bool(notes.get("complete", True))
+        wanted = utc_dates(scheduled)
+        keys = (Partition.of(dataset=dataset, date=day, symbol=symbol) for day in wanted)
+        status = [found for key in keys if (found := self.catalog.get("vendor_status", key))]
+        traded = session_with_status(calendar, scheduled, status)
+        return hours_of(scheduled, traded), all(day in days for day in wanted)
+
+    def draft(self, dataset: str, symbol: str, candidates: Sequence[_Candidate]) -> _Draft | None:
         """The task of one symbol, None where no session of it can be traded."""
         calendar = calendar_for(dataset, symbol, self.request.settings)
         planned: list[_Planned] = []
         days: dict[date, Stored] = {
             date.fromisoformat(i.partition["date"]): i for i in self._mbo.get((dataset, symbol), ())
         }
-        for item in sorted(features, key=lambda i: i.partition["session"]):
-            session = calendar.session(date.fromisoformat(item.partition["session"]))
-            reason = self._reason_to_skip(item, session, days)
+        for item in sorted(candidates, key=lambda candidate: candidate.day):
+            session = calendar.session(item.day)
+            reason, complete = "the calendar has no such session", False
+            hours: Mapping[str, Any] = {}
+            if session is not None:
+                hours, complete = self._hours(dataset, symbol, item, session, calendar, days)
+                reason = self._reason_to_skip(dataset, symbol, session, complete, days)
             if reason or session is None:
-                skipped = self.request.skipped.setdefault(symbol, {})
-                skipped[item.partition["session"]] = reason
+                self.request.skipped.setdefault(symbol, {})[str(item.day)] = reason
                 continue
-            # The hours the features were made with: the vendor's status records may differ.
-            hours = item.notes.get("hours") or hours_of(session, session)
-            complete = bool(item.notes.get("complete", True))
-            planned.append(_Planned(session, hours, item, complete))
+            planned.append(_Planned(session, hours, item.features, complete))
         if not planned:
             return None
         for roll in self.rolls:
@@ -251,18 +315,19 @@ class _Planner:
         ]
 
     def _reason_to_skip(
-        self, item: Stored, session: Session | None, days: Mapping[date, Stored]
+        self,
+        dataset: str,
+        symbol: str,
+        session: Session,
+        complete: bool,
+        days: Mapping[date, Stored],
     ) -> str:
-        if session is None:
-            return "the calendar has no such session"
-        complete = item.notes.get("complete", True)
-        if not complete and not self.request.settings.backtest.partial:
-            return _INCOMPLETE
         wanted = utc_dates(session)
         if not any(day in days for day in wanted):
             return "no MBO records"
-        keys = item.partition
-        return self.gates.session(keys["dataset"], keys["symbol"], wanted)
+        if not complete and not self.request.settings.backtest.partial:
+            return _INCOMPLETE
+        return self.gates.session(dataset, symbol, wanted)
 
     def _draft(
         self,
@@ -300,9 +365,8 @@ class _Planner:
         params = {
             "strategy": request.strategy_identity(),
             "readings": list(request.readings),
-            "entry_latency": request.entry_latency,
-            "response_latency": request.response_latency,
-            "grid": bool(features[0].notes.get("clock", "event").startswith("grid")),
+            **request.simulated(),
+            "grid": bool(features and features[0].notes.get("clock", "event").startswith("grid")),
             "sessions": [item.hours for item in planned],
             "complete": [item.complete for item in planned],
             "exits": [item.exit for item in planned],
@@ -318,14 +382,19 @@ class _Planner:
             "queue_model": "exact" if instrument.match == FIFO else "approx",
             "match": instrument.match,
             "fees": [schedule.name, schedule.identity()],
-            "set": request.feature_set(),
+            "set": request.feature_set() if features else None,
+            "reads_features": bool(features),
         }
         return _Draft(
             dataset,
             symbol,
             tuple(inputs),
             params,
-            {"strategy": request.asked},
+            {
+                "strategy": request.asked,
+                "interpret": request.interpret,
+                "latency_table": request.table.path if request.table else None,
+            },
             sum(days[day].rows for day in wanted),
         )
 

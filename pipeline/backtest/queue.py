@@ -5,6 +5,7 @@ from __future__ import annotations
 from pipeline.backtest.state import (
     H_A,
     H_B,
+    H_C,
     H_CLASS,
     H_KIND,
     H_ORDER,
@@ -37,8 +38,9 @@ def _swap(heap: I64, i: Scalar, j: Scalar) -> None:
 
 @inner
 def push(
-    sim: Sim, time: Scalar, class_: Scalar, kind: Scalar, order: Scalar, a: Scalar, b: Scalar
-) -> None:
+    sim: Sim, time: Scalar, class_: Scalar, kind: Scalar, order: Scalar, a: Scalar, b: Scalar,
+    c: Scalar,
+) -> None:  # fmt: skip
     """Put something under way; room for it is the caller's business."""
     heap, meta = sim.heap, sim.meta
     i = meta[N_HEAP]
@@ -50,6 +52,7 @@ def push(
     heap[i, H_ORDER] = order
     heap[i, H_A] = a
     heap[i, H_B] = b
+    heap[i, H_C] = c
     meta[SEQ] += 1
     meta[NEXT_DUE] = min(meta[NEXT_DUE], time)
     while i > 0 and _before(heap, i, (i - 1) >> 1):

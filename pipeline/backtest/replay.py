@@ -6,11 +6,14 @@ session, and hands out the rows that are final, so that memory does not grow wit
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Final, NamedTuple, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.backtest import state as st
 from pipeline.backtest.kernel import finish, replay
@@ -20,12 +23,44 @@ from pipeline.book.columns import Chunk
 from pipeline.book.layout import I64, Book, new_book
 from pipeline.book.tape import Records, no_records
 from pipeline.errors import InputError
+from pipeline.instants import format_instant
 from pipeline.units import NS_PER_MINUTE, NS_PER_S, event_base
+from strategies import layout as la
+from strategies.layout import WAKES
+from strategies.market import Market
+from strategies.running import Running, reads_book
 
 MARK_STEP: Final = NS_PER_MINUTE
 """Equity is marked at whole multiples of this, venue's clock."""
 RETRY_AFTER: Final = NS_PER_S
 """An order that could not be done is tried again after this."""
+
+
+@dataclass(frozen=True)
+class Money:
+    """What of the contract's money strategies and limits of risk need."""
+
+    tick: int = 1
+    """1e-9."""
+    multiplier: Fraction = Fraction(1)
+    """Money of one whole price unit."""
+    fees: tuple[tuple[int, int, int], ...] = ()
+    """By session: fee a contract as maker, taker, in an auction, in money of 1e-9."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits of risk; None is no limit.  Money in 1e-9."""
+
+    order_size: int | None = None
+    position: int | None = None
+    orders_per_second: int | None = None
+    session_loss: int | None = None
+    run_loss: int | None = None
+
+
+def _or_none(limit: int | None) -> int:
+    return -1 if limit is None else limit
 
 
 @dataclass(frozen=True)
@@ -41,19 +76,43 @@ class SimOptions:
     """A book with an unknown start counts as known after this; -1 never."""
     grid: bool = False
     """Decisions are made by a timer, not on receipt of an event."""
+    money: Money = Money()
+    limits: Limits = Limits()
+    feed_latency: int = 0
+    """On top of ``ts_recv``."""
+    jitter: tuple[int, int, int] = (0, 0, 0)
+    """Sigma of the log of feed, entry and response latency, 1e-9; 0 is constant, else the latency
+    is the median.
+    """
+    latencies: I64 | None = None
+    """Measured latencies instead: int64[n, 4], from when, then ns to us, to the venue, from it."""
+    seed: int = 1
 
     def conf(self) -> I64:
         """The kernel's array of settings."""
         conf = np.zeros(st.CONF_SIZE, np.int64)
         conf[st.READING] = READINGS.index(self.reading)
-        conf[st.ENTRY_LATENCY] = self.entry_latency
-        conf[st.RESPONSE_LATENCY] = self.response_latency
+        given = (self.feed_latency, self.entry_latency, self.response_latency)
+        for direction, (typical, sigma) in enumerate(zip(given, self.jitter, strict=True)):
+            kind = st.LOGNORMAL if sigma else st.CONSTANT
+            kind = st.TABLE if self.latencies is not None else kind
+            place = st.LATENCY + 3 * direction
+            conf[place : place + 3] = kind, typical, sigma
         conf[st.PASSIVE] = self.passive
         conf[st.PATIENCE] = self.patience
         conf[st.MARK_STEP] = MARK_STEP
         conf[st.DECISION_CLASS] = st.CLASS_TIMER if self.grid else st.CLASS_RECEIPT
         conf[st.ASSUME_AFTER] = self.assume_valid_after
         conf[st.RETRY] = RETRY_AFTER
+        conf[st.TICK] = self.money.tick
+        conf[st.PRODUCT_NUMERATOR] = self.money.multiplier.numerator
+        conf[st.PRODUCT_DENOMINATOR] = self.money.multiplier.denominator
+        limits = self.limits
+        conf[st.MAX_SIZE] = _or_none(limits.order_size)
+        conf[st.MAX_POSITION] = _or_none(limits.position)
+        conf[st.MAX_RATE] = _or_none(limits.orders_per_second)
+        conf[st.MAX_LOSS] = _or_none(limits.session_loss)
+        conf[st.MAX_LOSS_RUN] = _or_none(limits.run_loss)
         for i, horizon in enumerate(MARKOUT_HORIZONS.values()):
             conf[st.CONF_HORIZON + i] = horizon
         return conf
@@ -124,6 +183,18 @@ def empty_records(n: int) -> Records:
     return Records._make(np.zeros(n, kind) for kind in kinds)
 
 
+class RowSource(Protocol):
+    """Gives an event strategy its features, some decision points at a time."""
+
+    def start(self, session: int) -> None:
+        """The rows of a session are asked for from now on."""
+
+    def more(self) -> tuple[I64, npt.NDArray[np.float64], bool]:
+        """The next rows: int64[n, 5] with ``D_TS`` and ``D_EVENT`` set, their features
+        float64[n, features], and whether there are more.
+        """
+
+
 class Replay:
     """One simulation of one symbol.
 
@@ -137,16 +208,72 @@ class Replay:
         Bits of the venue's priority rule.
     load
         Gives the decisions of a session by its number: int64[n, 5], columns ``D_*``, in order.
+    features
+        Where an event strategy's features come from, and how many it reads.
     """
 
     def __init__(
-        self, options: SimOptions, schedule: I64, rule: int, load: Callable[[int], I64]
+        self,
+        options: SimOptions,
+        schedule: I64,
+        rule: int,
+        load: Callable[[int], I64] | None = None,
+        *,
+        features: tuple[RowSource, int] | None = None,
     ) -> None:
         self.options = options
         self.rule = rule
         self._load = load
-        self.sim: Sim = new_sim(options.conf(), schedule, rule=rule)
+        self._rows: RowSource | None = features[0] if features else None
+        fees = options.money.fees
+        self.sim: Sim = new_sim(
+            options.conf(),
+            schedule,
+            rule=rule,
+            rates=np.array(fees, np.int64).reshape(-1, 3) if fees else None,
+            latencies=options.latencies,
+            features=features[1] if features else 0,
+            seed=options.seed,
+        )
+        self.running: Running | None = None
+        self._market: Market | None = None
         self._key: tuple[int, int] | None = None
+
+    def employ(self, running: Running, sessions: Sequence[SessionTimes], number: int = 0) -> None:
+        """Let an event strategy trade here; it was given this :meth:`market`."""
+        self.running = running
+        market = self.market()
+        hours = [(s.segments[0][0], s.announced_close_ns) for s in sessions]
+        self.sim.hours = np.array(hours, np.int64).reshape(-1, 2)
+        conf, block = self.sim.conf, self.sim.block
+        conf[st.CALLBACK], conf[st.INSTANCE] = running.address, running.instance
+        conf[st.MARKET_AT] = market.address
+        cls = type(running.program.strategy)
+        conf[st.WAKE] = WAKES.index(cls.wake)
+        conf[st.FEED] = st.FEED_BOOK if reads_book(cls) else st.FEED_TOUCH
+        if "on_market_event" not in running.program.callbacks:
+            conf[st.WAKE] = la.WAKE_NEVER
+        market.has_book = conf[st.FEED] == st.FEED_BOOK
+        block[la.WORD["instrument"]] = number
+
+    def market(self) -> Market:
+        """What a strategy sees of this simulation."""
+        if self._market is None:
+            sim = self.sim
+            self._market = Market(
+                block=sim.block,
+                reals=sim.reals,
+                commands=sim.commands,
+                known=sim.known,
+                features=sim.features,
+                peers=np.zeros(1, np.int64),
+                seen=sim.seen,
+            )
+            self._market.peers = np.array([self._market.address], np.int64)
+            self._market.tick = self.options.money.tick
+            self._market.multiplier = float(self.options.money.multiplier)
+            self._market.instruments = 1
+        return self._market
 
     def start_book(
         self,
@@ -163,11 +290,16 @@ class Replay:
         ``ts_recv``.
         """
         self._key = key
-        self.sim = self.sim._replace(book=book, taken=np.zeros(len(book.orders), np.int64))
+        self.sim.book, self.sim.taken = book, np.zeros(len(book.orders), np.int64)
         meta = self.sim.meta
         meta[st.KNOWN], meta[st.BAD], meta[st.VALID] = known, bad, known and not bad
         meta[st.FIRST_RECV] = since if since > -st.NEVER else st.NEVER
         meta[[st.IN_EVENT, st.SNAPPING, st.TAKEN_ANY, st.CROSSED]] = 0
+        # What was on its way to us is lost with the book it was of.
+        meta[[st.N_PENDING, st.AT_PENDING, st.N_ARRIVALS, st.AT_ARRIVAL]] = 0
+        meta[st.NEXT_RECEIPT] = st.NEVER
+        self.sim.seen = Book(*(array.copy() for array in book))
+        self._rebind()
 
     def start_day(self, date: int) -> None:
         """The next records are of this UTC day, YYYYMMDD; events are numbered anew."""
@@ -215,23 +347,65 @@ class Replay:
         self._run(clear)
         self.start_book(None, new_book(rule=self.rule), known=False)
 
-    def _run(self, records: Records) -> None:
+    def _run(self, records: Records, limit: int = st.NEVER) -> None:
         at, total = 0, len(records.flags)
         while True:
-            status, at = (int(v) for v in replay(self.sim, records, at))
+            status, at = (int(v) for v in replay(self.sim, records, at, limit))
             if status == st.DONE and at == total:
                 return
             self._provide(status)
 
     def _provide(self, status: int) -> None:
+        sim, meta = self.sim, self.sim.meta
         if status == st.NEED_SESSION:
-            meta = self.sim.meta
-            session = int(self.sim.schedule[meta[st.NEXT_SCHEDULE], st.S_SESSION])
-            self.sim = self.sim._replace(decisions=self._load(session))
+            session = int(sim.schedule[meta[st.NEXT_SCHEDULE], st.S_SESSION])
             meta[st.NEXT_DECISION] = 0
             meta[st.LOADED] = 1
+            if self._load is not None:
+                sim.decisions = self._load(session)
+            elif self._rows is not None:
+                self._rows.start(session)
+                sim.features[:] = np.nan
+                self._more_rows()
+        elif status == st.NEED_ROWS:
+            self._more_rows()
+        elif status == st.STRATEGY_FAILED:
+            raise self._failure()
         else:
-            self.sim = grow_sim(self.sim, status)
+            grow_sim(sim, status)
+            self._rebind()
+
+    def _more_rows(self) -> None:
+        assert self._rows is not None
+        meta = self.sim.meta
+        rows, values, more = self._rows.more()
+        rows[:, st.D_TS] += self.options.feed_latency
+        self.sim.decisions, self.sim.values = rows, values
+        meta[st.NEXT_DECISION], meta[st.MORE_ROWS] = 0, more
+
+    def _rebind(self) -> None:
+        """Tables that the strategy reads, too, may have moved."""
+        if self._market is not None:
+            self._market.known, self._market.seen = self.sim.known, self.sim.seen
+
+    def _failure(self) -> InputError:
+        """A callback failed: which, when, and why as far as is known."""
+        assert self.running is not None
+        meta, name = self.sim.meta, type(self.running.program.strategy).__name__
+        callback = la.CALLBACKS[int(meta[st.FAILED]) - 1]
+        now = format_instant(int(self.sim.block[la.WORD["now"]]))
+        where = f"{name}.{callback} at {now}"
+        if self.sim.block[la.WORD["overflow"]]:
+            return InputError(f"{where}: more than {la.COMMANDS} commands in one callback")
+        error = self.running.error
+        if error is None:
+            return InputError(f"{where}: it raised an error; run with --interpret to see which")
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        failure = InputError(
+            f"{where}: {type(error).__name__}: {error} ({place.filename}, line {place.lineno})"
+        )
+        failure.__cause__ = error
+        return failure
 
     @property
     def waiting(self) -> int:
@@ -259,8 +433,8 @@ class Replay:
         """Rows that are final; ``last`` takes all, after :meth:`finish`."""
         sim, meta = self.sim, self.sim.meta
         n_own, n_fills = int(meta[st.N_OWN]), int(meta[st.N_FILLS])
-        ended = (sim.own[:n_own, st.O_STATUS] >= st.FILLED).all()
-        done = n_own if ended or last else 0
+        waiting = np.flatnonzero(sim.own[:n_own, st.O_HEARD] == 0)
+        done = n_own if last or not len(waiting) else int(waiting[0])
         first_order, first_fill = int(meta[st.BASE]), int(meta[st.FILL_BASE])
         marked = slice(st.MARKOUT, st.MARKOUT + st.HORIZONS)
         final = n_fills if last else int(meta[marked].min())
@@ -273,8 +447,14 @@ class Replay:
             sim.marks[:n_marks].copy(),
         )
         if done:
-            meta[st.N_OWN] = 0
+            left = n_own - done
+            for array in (sim.own, sim.known):
+                array[:left] = array[done:n_own].copy()
+            sim.live -= done
+            sim.special -= done
+            meta[st.N_OWN] = left
             meta[st.BASE] += done
+            sim.block[la.WORD["first_known"]] = meta[st.BASE]
         if final:
             sim.fills[: n_fills - final] = sim.fills[final:n_fills].copy()
             meta[st.N_FILLS] -= final

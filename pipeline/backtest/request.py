@@ -8,12 +8,13 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.backtest.latency import Latency, LatencyTable
 from pipeline.backtest.ledger import from_decimal
+from pipeline.backtest.replay import Limits
 from pipeline.backtest.tables import READINGS
-from pipeline.config import Settings
+from pipeline.config import RiskSettings, Settings
 from pipeline.errors import RequestError
-from pipeline.units import format_duration, parse_duration
-from strategies.interface import SignalStrategy, build, parameters
+from strategies.interface import Strategy, build, parameters
 from strategies.registry import Loaded, load
 
 if TYPE_CHECKING:
@@ -27,13 +28,18 @@ class Request:
     asked: str
     """The strategy as named on the command line: a name or ``path/to/file.py:name``."""
     loaded: Loaded
-    strategy: SignalStrategy
+    strategy: Strategy
     settings: Settings
-    entry_latency: int
-    response_latency: int
+    latencies: Mapping[str, Latency]
+    """Of ``feed``, ``entry``, ``response``."""
+    table: LatencyTable | None
+    """Measured latencies instead of these."""
+    limits: Limits
     readings: tuple[str, ...]
     capital: int
     """1e-9."""
+    interpret: bool = False
+    """Run the strategy's Python as it is, even where the result is there."""
     run_id: str = ""
     skipped: dict[str, dict[str, str]] = field(default_factory=dict)
     """By symbol and session: why it is not traded."""
@@ -69,16 +75,56 @@ class Request:
     def shown_settings(self, fees: str) -> dict[str, str]:
         """The other settings, for ``runs`` and the summary."""
         return {
-            "latency": format_duration(self.entry_latency),
-            "response": format_duration(self.response_latency),
+            **self._shown_latencies(),
             "fees": fees,
             "set": self.feature_set(),
             "partial": str(self.settings.backtest.partial).lower(),
+            **self._shown_limits(),
             **({"rolls": "; ".join(self.rolls)} if self.rolls else {}),
         }
 
+    def _shown_latencies(self) -> dict[str, str]:
+        section = self.settings.backtest
+        if self.table:
+            return {"latency": f"table:{Path(self.table.path).name}"}
+        shown = {
+            "latency": str(self.latencies["entry"]),
+            "response": str(self.latencies["response"]),
+        }
+        if self.latencies["feed"] != Latency(0):
+            shown["feed"] = str(self.latencies["feed"])
+        if any(item.sigma for item in self.latencies.values()):
+            shown["seed"] = str(section.seed)
+        return shown
 
-def prepare(strategy: str, texts: Sequence[str], settings: Settings) -> Request:
+    def _shown_limits(self) -> dict[str, str]:
+        risk = self.settings.backtest.risk
+        return {
+            f"risk.{name}": str(value)
+            for name in ("order_size", "position", "orders_per_second", "session_loss", "run_loss")
+            if (value := getattr(risk, name))
+        }
+
+    def simulated(self) -> dict[str, Any]:
+        """What of latencies and limits determines the result, as JSON values."""
+        limits = self.limits
+        return {
+            "latency": {k: [v.ns, v.sigma] for k, v in self.latencies.items()},
+            "latency_table": self.table.sha256 if self.table else None,
+            "seed": self.settings.backtest.seed,
+            "limits": [
+                limits.order_size,
+                limits.position,
+                limits.orders_per_second,
+                limits.session_loss,
+                limits.run_loss,
+            ],
+        }
+
+
+def prepare(
+    strategy: str, texts: Sequence[str], settings: Settings, *, interpret: bool = False
+) -> Request:
     """Check a request.
 
     Raises
@@ -102,24 +148,43 @@ def prepare(strategy: str, texts: Sequence[str], settings: Settings) -> Request:
             raise RequestError.unknown("reading", reading, READINGS)
     if not section.readings:
         raise RequestError("backtest.readings is empty; choose of " + ", ".join(READINGS))
-    entry = _latency("latency", section.latency)
+    table = None
+    latency = section.latency
+    if latency.startswith("table:"):
+        table = LatencyTable.find(latency.removeprefix("table:"))
+        table.read()
+        latency = "0"
+    entry = Latency.parse(latency, "backtest.latency")
+    response = Latency.parse(section.response, "backtest.response") if section.response else entry
     return Request(
         asked=strategy,
         loaded=loaded,
         strategy=build(loaded.strategy, given, own),
         settings=settings,
-        entry_latency=entry,
-        response_latency=_latency("response", section.response) if section.response else entry,
+        latencies={
+            "feed": Latency.parse(section.feed, "backtest.feed"),
+            "entry": entry,
+            "response": response,
+        },
+        table=table,
+        limits=_limits(section.risk),
         readings=tuple(dict.fromkeys(section.readings)),
         capital=_capital(section.capital),
+        interpret=interpret,
     )
 
 
-def _latency(name: str, text: str) -> int:
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise RequestError(f"backtest.{name}: {error}") from None
+def _limits(risk: RiskSettings) -> Limits:
+    def money(text: str) -> int | None:
+        return _capital(text) if text else None
+
+    return Limits(
+        risk.order_size or None,
+        risk.position or None,
+        risk.orders_per_second or None,
+        money(risk.session_loss),
+        money(risk.run_loss),
+    )
 
 
 def _capital(text: str) -> int:

@@ -42,7 +42,7 @@ def shrink_ahead(sim: Sim, change: ob.Change) -> None:
     """Size that left a queue, or went to its tail, is no longer ahead of those behind it."""
     side = change.old_side
     left = change.old_size
-    if change.effect == ob.KEPT or change.effect == ob.REDUCED:  # noqa: PLR1714 - compiled
+    if change.effect == ob.KEPT or change.effect == ob.REDUCED:
         left -= change.new_size
     for i in range(sim.meta[st.N_LIVE + side]):
         row = sim.live[side, i]
@@ -117,13 +117,15 @@ def restore_queues(sim: Sim) -> None:
                         ahead += book.orders[slot, ob.SIZE]
                     slot = ob.next_order(book, slot)
             sim.own[row, st.O_AHEAD] = ahead
+    meta[st.N_RESTORED] = meta[st.N_SAVED]
+    meta[st.E_RESTORED] = 1
     meta[st.SNAPPING] = meta[st.N_SAVED] = meta[st.N_SAVED_ALL] = 0
 
 
 @inner
 def lose_book(sim: Sim) -> None:
     """A clear that is no snapshot: the venue dropped all orders, ours too."""
-    end_all(sim, np.int64(st.CANCELLED), np.int64(st.WHY_CLEARED))
+    end_all(sim, np.int64(st.CANCELLED), np.int64(st.WHY_CLEARED), np.int64(-1))
     sim.taken[:] = 0
     sim.meta[st.TAKEN_ANY] = 0
 
@@ -222,6 +224,17 @@ def on_trade(sim: Sim, side: Scalar, price: Scalar, size: Scalar) -> None:
     meta = sim.meta
     meta[st.E_PRINT_SIDE] = side
     meta[st.E_HAS_PRINT] = 1
+    if price != UNDEF_PRICE:
+        if meta[st.E_TRADED] == 0:
+            meta[st.TRADE_HIGH] = meta[st.TRADE_LOW] = price
+        meta[st.TRADE_HIGH] = max(meta[st.TRADE_HIGH], price)
+        meta[st.TRADE_LOW] = min(meta[st.TRADE_LOW], price)
+        meta[st.E_TRADED] += size
+        meta[st.TRADE_PRICE] = price
+        meta[st.TRADE_SIZE] = size
+        meta[st.TRADE_SIDE] = 0
+        if side != ob.NO_SIDE:
+            meta[st.TRADE_SIDE] = 1 if side == ob.BID else -1
     if side == ob.NO_SIDE:
         meta[st.E_AUCTION_PRICE] = price
         meta[st.E_AUCTION_SIZE] += size

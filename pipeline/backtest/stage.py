@@ -18,14 +18,22 @@ import pyarrow as pa
 
 from pipeline.backtest import state as st
 from pipeline.backtest.accounts import Account, Contract, Fee
-from pipeline.backtest.decisions import decisions_of, read_features
+from pipeline.backtest.decisions import FeatureRows, decisions_of, read_features
 from pipeline.backtest.fees import FeeRule, FeeSchedule
+from pipeline.backtest.latency import LatencyTable
 from pipeline.backtest.plan import FIFO, plan_run
-from pipeline.backtest.replay import Replay, SimOptions, empty_records, timetable
+from pipeline.backtest.replay import (
+    Limits,
+    Money,
+    Replay,
+    SimOptions,
+    empty_records,
+    timetable,
+)
 from pipeline.backtest.request import Request
 from pipeline.backtest.rolling import AT_CLOSE, AT_OPEN
 from pipeline.backtest.summarise import SUMMARISE
-from pipeline.backtest.tables import EQUITY, FILLS, ORDERS
+from pipeline.backtest.tables import EQUITY, FILLS, ORDERS, ROLES
 from pipeline.book import tape
 from pipeline.book.columns import Chunk
 from pipeline.book.engine import BookEngine, BookOptions
@@ -36,8 +44,10 @@ from pipeline.config import Settings
 from pipeline.errors import InputError
 from pipeline.stage import Catalog, Inputs, Outputs, Partition, Selection, Stored, Task, Writer
 from pipeline.units import parse_duration
+from strategies.event import EventStrategy
 from strategies.interface import SignalStrategy, build
 from strategies.registry import load
+from strategies.running import Program
 
 __all__ = ["SIMULATE", "SUMMARISE", "Simulate"]
 
@@ -49,7 +59,7 @@ class Simulate:
     """The simulator as a stage."""
 
     name = "simulate"
-    version = 3
+    version = 4
     tables: Sequence[str] = ("orders", "fills", "equity")
 
     def __init__(self, request: Request | None = None) -> None:
@@ -122,7 +132,11 @@ class _Run:
         self.strategy = strategy_of(params["strategy"], task.hints["strategy"])
         decided = iter(inputs.all("features"))
         # A session that only closes what a roll left has no features.
-        self.features = [None if way == AT_OPEN else next(decided) for way in params["exits"]]
+        # A session that only closes what a roll left has no features.
+        reads = params["reads_features"]
+        self.features = [
+            next(decided) if reads and way != AT_OPEN else None for way in params["exits"]
+        ]
         self.writers: list[Writer] = [outputs.writer(t) for t in (ORDERS, FILLS, EQUITY)]
         for writer in self.writers:
             writer.note(
@@ -136,23 +150,51 @@ class _Run:
         contract = Contract(symbol, product, Fraction(multiplier), tick, currency)
         dates = [session.date for session in self.sessions]
         schedule = _timetable(self.sessions, self.strategy, params["exits"])
-        self.replays = [
-            Replay(self._options(reading), schedule, params["rule"], self._decisions)
-            for reading in params["readings"]
-        ]
         fee = _fee(params["fees"], contract)
+        money = Money(
+            tick,
+            contract.multiplier,
+            tuple((fee(ROLES[0], d), fee(ROLES[1], d), fee(ROLES[2], d)) for d in dates),
+        )
+        self.program: Program | None = None
+        if isinstance(self.strategy, EventStrategy):
+            self.program = Program(self.strategy, interpret=task.hints["interpret"])
+        table = task.hints["latency_table"]
+        self.latencies = LatencyTable(table, params["latency_table"]).read() if table else None
+        self.replays = [
+            self._replay(self._options(reading, money), schedule) for reading in params["readings"]
+        ]
         self.accounts = [Account(r, contract, fee, dates) for r in params["readings"]]
 
-    def _options(self, reading: str) -> SimOptions:
+    def _replay(self, options: SimOptions, schedule: I64) -> Replay:
+        rule, names = self.params["rule"], self.strategy.features()
+        if self.program is None:
+            return Replay(options, schedule, rule, self._decisions)
+        files = [item.files if item else None for item in self.features]
+        rows = (FeatureRows(files, names), len(names)) if names else None
+        replay = Replay(options, schedule, rule, features=rows)
+        replay.employ(self.program.run([replay.market()]), self.sessions)
+        return replay
+
+    def _options(self, reading: str, money: Money) -> SimOptions:
         params, after = self.params, self.params["assume_valid_after"]
+        latency = params["latency"]
+        strategy = self.strategy
+        signal = strategy if isinstance(strategy, SignalStrategy) else None
         return SimOptions(
             reading=reading,
-            entry_latency=params["entry_latency"],
-            response_latency=params["response_latency"],
-            passive=self.strategy.style == "passive",
-            patience=self.strategy.patience,
+            entry_latency=latency["entry"][0],
+            response_latency=latency["response"][0],
+            feed_latency=latency["feed"][0],
+            jitter=(latency["feed"][1], latency["entry"][1], latency["response"][1]),
+            latencies=self.latencies,
+            seed=params["seed"],
+            passive=signal is not None and signal.style == "passive",
+            patience=signal.patience if signal else 0,
             grid=params["grid"],
             assume_valid_after=parse_duration(after) if after else -1,
+            money=money,
+            limits=Limits(*params["limits"]),
         )
 
     def _decisions(self, session: int) -> I64:
@@ -161,8 +203,10 @@ class _Run:
             stored = self.features[session]
             if stored is None:
                 return np.zeros((0, 5), np.int64)
+            assert isinstance(self.strategy, SignalStrategy)
             frame = read_features(stored.files, self.strategy)
             rows = decisions_of(self.strategy, frame, check=session == 0)
+            rows[:, st.D_TS] += self.params["latency"]["feed"][0]
             self._loaded = (session, rows)
         return self._loaded[1]
 
@@ -240,14 +284,14 @@ def resume_replay(replay: Replay, carried: Stored, rule: int) -> None:
 
 
 def _timetable(
-    sessions: Sequence[SessionSpec], strategy: SignalStrategy, exits: Sequence[str]
+    sessions: Sequence[SessionSpec], strategy: SignalStrategy | EventStrategy, exits: Sequence[str]
 ) -> I64:
     ways = {AT_OPEN: None, AT_CLOSE: strategy.flatten_before}
     leaving = {number: ways[way] for number, way in enumerate(exits) if way}
     return timetable(sessions, strategy.flatten_before if strategy.flatten else None, leaving)
 
 
-def strategy_of(identity: Mapping[str, Any], asked: str) -> SignalStrategy:
+def strategy_of(identity: Mapping[str, Any], asked: str) -> SignalStrategy | EventStrategy:
     """The strategy of a task.
 
     Raises
@@ -258,7 +302,9 @@ def strategy_of(identity: Mapping[str, Any], asked: str) -> SignalStrategy:
     loaded = load(asked)
     if loaded.source != identity["source"]:
         raise InputError(f"{asked}: the file changed while the run was under way; run it again")
-    return build(loaded.strategy, {}, identity["params"])
+    built = build(loaded.strategy, {}, identity["params"])
+    assert isinstance(built, SignalStrategy | EventStrategy)  # as the registry gives them
+    return built
 
 
 def _fee(fees: Sequence[Any], contract: Contract) -> Fee:

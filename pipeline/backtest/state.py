@@ -11,19 +11,21 @@ venue, acknowledgements, fills, timers (decisions on a grid among them); then as
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
-from pipeline.book.layout import I64, Book, grow, new_book
+from pipeline.book.layout import I64, Book, grow, new_book, resized
+from pipeline.structs import Floats1, Floats2, Ints1, Ints2, Struct
 from pipeline.units import UNDEF_PRICE
+from strategies import layout as la
 
 NEVER: Final = 2**62
 """A time that does not come."""
 NO_TARGET: Final = UNDEF_PRICE
 """A decision that keeps the last target."""
 
-# --- our orders: ``own`` int64[n, 24], one row an order, row = order number - BASE ---------------
+# --- our orders: ``own`` int64[n, 28], one row an order, row = order number - BASE -------------
 (
     O_SIDE,  # BID buys, ASK sells
     O_TYPE,
@@ -45,11 +47,14 @@ NO_TARGET: Final = UNDEF_PRICE
     O_BID,
     O_ASK,
     O_SESSION,
-) = range(20)
-OWN_COLUMNS: Final = 24
+    O_STOP,  # trigger of a stop
+    O_POST_ONLY,
+    O_OFFSET,  # of a pegged order: how far behind the touch of its side
+    O_TRIGGERED,
+    O_HEARD,  # its end has reached us
+) = range(25)
+OWN_COLUMNS: Final = 28
 
-LIMIT, MARKET = range(2)
-GTC, IOC = range(2)
 SENT, RESTING, FILLED, CANCELLED, REJECTED, EXPIRED = range(6)
 (
     WHY_NONE,
@@ -62,7 +67,19 @@ SENT, RESTING, FILLED, CANCELLED, REJECTED, EXPIRED = range(6)
     WHY_INVALID,
     WHY_END_OF_DATA,
     WHY_TOO_LATE,
-) = range(10)
+    WHY_WOULD_TAKE,
+    WHY_NOT_WHOLE,
+    WHY_SELF_MATCH,
+    WHY_STOP_PASSED,
+    WHY_NO_TOUCH,
+    WHY_RISK_SIZE,
+    WHY_RISK_POSITION,
+    WHY_RISK_RATE,
+    WHY_RISK_LOSS,
+    WHY_FLATTENING,
+    WHY_BAD_ORDER,
+    WHY_GAP,
+) = range(22)
 
 # --- fills: int64[n, 20] --------------------------------------------------------------------------
 (
@@ -102,24 +119,26 @@ MAKER, TAKER, AUCTION = range(3)
 # --- marks: int64[n, 8] ---------------------------------------------------------------------------
 M_TS, M_EVENT, M_KIND, M_POSITION, M_MARK, M_SESSION, M_FILLS = range(7)
 MARK_COLUMNS: Final = 8
-MARK_CLOCK, MARK_SESSION_END = range(2)
+MARK_CLOCK, MARK_SESSION_END, MARK_KILL = range(3)
 
 # --- the queue of what is under way: a heap, int64[n, 8] -----------------------------------------
-H_TIME, H_CLASS, H_SEQ, H_KIND, H_ORDER, H_A, H_B = range(7)
+H_TIME, H_CLASS, H_SEQ, H_KIND, H_ORDER, H_A, H_B, H_C = range(8)
 HEAP_COLUMNS: Final = 8
 CLASS_MARKET, CLASS_RECEIPT, CLASS_ARRIVAL, CLASS_ACK, CLASS_FILL, CLASS_TIMER = range(6)
 (
     ARRIVE_NEW,
     ARRIVE_CANCEL,
     ARRIVE_REPLACE,  # A price, B size in all
-    TELL_RESTING,
-    TELL_ENDED,  # A filled in all
-    TELL_REPLACED,
+    TELL_RESTING,  # A price, B place in the queue (a priority number)
+    TELL_ENDED,  # A filled in all, B status, C reason
+    TELL_REPLACED,  # A price, B place in the queue, C size in all
+    TELL_PLACE,  # A price, B place in the queue
     TELL_TOO_LATE,
-    TELL_FILL,  # A signed size
+    TELL_FILL,  # A signed size, B price, C role
     TIMER_PATIENCE,  # A generation
     TIMER_RETRY,  # A generation
-) = range(10)
+    TIMER_STRATEGY,  # order: the tag, A session
+) = range(12)
 
 # --- the timetable, from the calendar: int64[n, 3] ------------------------------------------------
 S_TIME, S_KIND, S_SESSION = range(3)
@@ -130,11 +149,33 @@ PHASE_CLOSED, PHASE_PREOPEN, PHASE_OPEN = range(3)
 # --- decisions of a session: int64[n, 5] ----------------------------------------------------------
 D_TS, D_EVENT, D_TARGET, D_BID, D_ASK = range(5)
 
-# --- settings: ``conf`` int64[16], constant during a run -----------------------------------------
+# --- what the strategy has not received yet ---------------------------------------------------
+P_FLAGS, P_ACTION, P_SIDE, P_PRICE, P_SIZE, P_ORDER, P_TS_EVENT, P_TS_RECV = range(8)
+"""``pending`` int64[n, 8]: records the venue has applied, for the book as received."""
+(
+    A_TIME,
+    A_RECORDS,  # records of ``pending`` up to this event's end
+    A_EVENT,
+    A_BID,
+    A_ASK,
+    A_BID_SIZE,
+    A_ASK_SIZE,
+    A_BID_ORDERS,
+    A_ASK_ORDERS,
+    A_VALID,
+    A_CROSSED,
+    A_TRADED,
+    A_LAST_PRICE,
+    A_LAST_SIZE,
+    A_LAST_SIDE,
+    A_RESTORE,  # ends a snapshot: places in queues are put back
+) = range(16)
+ARRIVAL_COLUMNS: Final = 16
+"""``arrivals`` int64[n, 16]: events on their way to us."""
+
+# --- settings: ``conf`` int64[64], constant during a run -----------------------------------------
 (
     READING,
-    ENTRY_LATENCY,
-    RESPONSE_LATENCY,
     PASSIVE,
     PATIENCE,
     MARK_STEP,
@@ -142,11 +183,40 @@ D_TS, D_EVENT, D_TARGET, D_BID, D_ASK = range(5)
     ASSUME_AFTER,  # an unknown book counts as known so long after its first record; -1 never
     RETRY,  # how long after an order that could not be done
     CONF_HORIZON,  # four places
-) = range(10)
-CONF_SIZE: Final = 16
+    _H1,
+    _H2,
+    _H3,
+    LATENCY,  # nine places: kind, ns or median, sigma in 1e-9 of feed, entry, response
+    _L1,
+    _L2,
+    _L3,
+    _L4,
+    _L5,
+    _L6,
+    _L7,
+    _L8,
+    CALLBACK,  # address of the strategy's function, 0 for signals
+    INSTANCE,  # address of its memory
+    MARKET_AT,  # address of the market it sees
+    WAKE,
+    FEED,
+    TICK,
+    MAX_SIZE,  # limits of risk; -1 where there is none
+    MAX_POSITION,
+    MAX_RATE,  # orders in a second
+    MAX_LOSS,  # a session, in money of 1e-9
+    MAX_LOSS_RUN,
+    PRODUCT_NUMERATOR,  # money of one price unit
+    PRODUCT_DENOMINATOR,
+) = range(33)
+CONF_SIZE: Final = 64
+FEED_NONE, FEED_TOUCH, FEED_BOOK = range(3)
+CONSTANT, LOGNORMAL, TABLE = range(3)
+TO_US, TO_VENUE, FROM_VENUE = range(3)
+"""Directions of latency: the feed, our orders, the venue's word."""
 OPTIMISTIC, EXACT, PESSIMISTIC = range(3)
 
-# --- scalars: ``meta`` int64[80] ------------------------------------------------------------------
+# --- scalars: ``meta`` int64[128] -----------------------------------------------------------------
 (
     CLOCK,  # the venue's clock
     EVENT_BASE,
@@ -215,8 +285,42 @@ OPTIMISTIC, EXACT, PESSIMISTIC = range(3)
     X_HOLD,
     X_ACTIVE,
     MARKOUT,  # four places: first fill whose markout at that horizon is not taken
-) = range(67)
-META_SIZE: Final = 80
+    _M1,
+    _M2,
+    _M3,
+    RANDOM,  # and the next: the state of the latencies' generator
+    _R2,
+    LAST_SENT,  # when the last of our messages gets there; they do not overtake one another
+    LAST_TOLD,
+    NEXT_RECEIPT,
+    RECEIVED,  # running maximum of when events reached us
+    N_PENDING,
+    AT_PENDING,
+    N_ARRIVALS,
+    AT_ARRIVAL,
+    N_RESTORED,
+    E_RESTORED,  # the event under way ended a snapshot
+    E_TRADED,
+    TRADE_PRICE,  # the last print, at the venue
+    TRADE_SIZE,
+    TRADE_SIDE,
+    TRADE_HIGH,  # of the event under way
+    TRADE_LOW,
+    N_SPECIAL,  # stops waiting and pegged orders resting
+    MORE_ROWS,  # the decision points at hand are not all of the session
+    WORKING_BUY,  # size of our orders whose end we have not heard of
+    WORKING_SELL,
+    SENT_RATE,  # orders sent in the second under way, and its start
+    SENT_SINCE,
+    HALTED,  # why nothing but flattening is allowed; 0 is free
+    FAILED,  # the strategy failed: 1 + the callback's number
+    CASH_START,  # net result at the start of the session, money of 1e-9
+    STARTED,  # initialize has been called
+    SEEN_BID,  # the touch of the last on_market_event
+    SEEN_ASK,
+    PAUSED_AT,
+) = range(101)
+META_SIZE: Final = 128
 
 X_SENT, X_RESTING, X_CANCELLING, X_REPLACING = range(4)
 
@@ -233,41 +337,77 @@ X_SENT, X_RESTING, X_CANCELLING, X_REPLACING = range(4)
     GROW_SAVED,
     GROW_RESTED,
     GROW_PRINTS,
-) = range(11)
+    GROW_PENDING,
+    GROW_ARRIVALS,
+    GROW_SPECIAL,
+    NEED_ROWS,
+    STRATEGY_FAILED,
+    PAUSED,
+) = range(17)
 
 
-class Sim(NamedTuple):
+class Sim(Struct):
     """One simulation of one instrument; see the module for the columns."""
 
     book: Book
-    taken: I64
+    taken: Ints1
     """[order slots of the book]: size we took of a resting order since it last changed."""
-    own: I64
-    live: I64
+    own: Ints2
+    live: Ints2
     """[2, n] rows of ``own`` that rest, by side, best price first, then the earliest."""
-    fills: I64
-    marks: I64
-    heap: I64
-    saved: I64
+    fills: Ints2
+    marks: Ints2
+    heap: Ints2
+    saved: Ints2
     """[n, 4] order id, priority, level key x 2 + side, taken: what a snapshot must restore."""
-    rested: I64
+    rested: Ints1
     """[n] ids of the event's orders that may have come to rest at or through our prices."""
-    prints: I64
+    prints: Ints2
     """[n, 3] price, size, aggressor of the event's T records (optimistic reading)."""
-    schedule: I64
-    decisions: I64
-    conf: I64
-    meta: I64
+    schedule: Ints2
+    decisions: Ints2
+    conf: Ints1
+    meta: Ints1
+    special: Ints1
+    """[n] rows of ``own``: stops that wait, pegged orders that rest."""
+    latencies: Ints2
+    """[n, 4] from when, then ns to us, to the venue, from the venue."""
+    rates: Ints2
+    """[sessions, 3] fee a contract, money of 1e-9, by role."""
+    hours: Ints2
+    """[sessions, 2] opens at, is announced to close at."""
+    pending: Ints2
+    arrivals: Ints2
+    # What the strategy sees; the same arrays as its Market's.
+    block: Ints1
+    reals: Floats1
+    commands: Ints2
+    known: Ints2
+    values: Floats2
+    """[decision points, features] of the session, beside ``decisions``."""
+    features: Floats1
+    seen: Book
 
 
-def new_sim(conf: I64, schedule: I64, *, rule: int) -> Sim:
+def new_sim(
+    conf: I64, schedule: I64, *, rule: int, rates: I64 | None = None, hours: I64 | None = None,
+    latencies: I64 | None = None, features: int = 0, seed: int = 1,
+) -> Sim:  # fmt: skip
     """A simulation before its first record: book empty and not valid, nothing sent."""
     book = new_book(orders=4096, levels=1024, rule=rule)
     meta = np.zeros(META_SIZE, np.int64)
-    meta[[CLOCK]] = -NEVER
-    meta[[NEXT_DUE, NEXT_MARK, FIRST_RECV]] = -NEVER, NEVER, NEVER
+    meta[[CLOCK, RECEIVED, LAST_SENT, LAST_TOLD, SENT_SINCE]] = -NEVER
+    meta[[NEXT_DUE, NEXT_MARK, FIRST_RECV, NEXT_RECEIPT]] = -NEVER, NEVER, NEVER, NEVER
     meta[[LAST_EVENT, X_WORKING, X_END_FILLED, SESSION]] = -1
     meta[[LAST_BID, LAST_ASK, GOOD_BID, GOOD_ASK, X_BID, X_ASK, X_TARGET, X_GOAL]] = UNDEF_PRICE
+    meta[[TRADE_PRICE, SEEN_BID, SEEN_ASK]] = UNDEF_PRICE
+    # Two generators' states, neither of which may be 0.
+    meta[[RANDOM, RANDOM + 1]] = 1 + seed % 2147483562, 1 + seed // 2147483562 % 2147483398
+    block = np.zeros(la.BLOCK_WORDS, np.int64)
+    block[[la.WORD["bid"], la.WORD["ask"], la.WORD["last_price"]]] = UNDEF_PRICE
+    block[la.WORD["commands_rows"]] = la.COMMANDS
+    block[la.WORD["known_rows"]] = 256
+    sessions = max(1, len(schedule))
     return Sim(
         book=book,
         taken=np.zeros(len(book.orders), np.int64),
@@ -283,6 +423,19 @@ def new_sim(conf: I64, schedule: I64, *, rule: int) -> Sim:
         decisions=np.zeros((0, 5), np.int64),
         conf=conf,
         meta=meta,
+        special=np.zeros(16, np.int64),
+        latencies=np.zeros((0, 4), np.int64) if latencies is None else latencies,
+        rates=np.zeros((sessions, 3), np.int64) if rates is None else rates,
+        hours=np.zeros((sessions, 2), np.int64) if hours is None else hours,
+        pending=np.zeros((4096, 8), np.int64),
+        arrivals=np.zeros((1024, ARRIVAL_COLUMNS), np.int64),
+        block=block,
+        reals=block.view(np.float64),
+        commands=np.zeros((la.COMMANDS, la.COMMAND_COLUMNS), np.int64),
+        known=np.zeros((256, la.KNOWN_COLUMNS), np.int64),
+        values=np.zeros((0, features), np.float64),
+        features=np.full(features, np.nan),
+        seen=new_book(orders=4096, levels=1024, rule=rule),
     )
 
 
@@ -295,24 +448,30 @@ def _longer(array: I64, axis: int = 0) -> I64:
 
 
 _GROWS: Final = {
-    GROW_OWN: ("own", 0),
-    GROW_LIVE: ("live", 1),
-    GROW_FILLS: ("fills", 0),
-    GROW_MARKS: ("marks", 0),
-    GROW_HEAP: ("heap", 0),
-    GROW_SAVED: ("saved", 0),
-    GROW_RESTED: ("rested", 0),
-    GROW_PRINTS: ("prints", 0),
+    GROW_OWN: (("own", 0), ("known", 0)),
+    GROW_LIVE: (("live", 1),),
+    GROW_FILLS: (("fills", 0),),
+    GROW_MARKS: (("marks", 0),),
+    GROW_HEAP: (("heap", 0),),
+    GROW_SAVED: (("saved", 0),),
+    GROW_RESTED: (("rested", 0),),
+    GROW_PRINTS: (("prints", 0),),
+    GROW_PENDING: (("pending", 0),),
+    GROW_ARRIVALS: (("arrivals", 0),),
+    GROW_SPECIAL: (("special", 0),),
 }
 
 
-def grow_sim(sim: Sim, status: int) -> Sim:
-    """The same simulation with the array that ran full doubled."""
+def grow_sim(sim: Sim, status: int) -> None:
+    """Double the array that ran full."""
     if status == GROW_BOOK:
-        book = grow(sim.book)
-        taken = np.zeros(len(book.orders), np.int64)
+        sim.book = grow(sim.book)
+        taken = np.zeros(len(sim.book.orders), np.int64)
         taken[: len(sim.taken)] = sim.taken
-        return sim._replace(book=book, taken=taken)
-    name, axis = _GROWS[status]
-    changed: dict[str, Any] = {name: _longer(getattr(sim, name), axis)}
-    return sim._replace(**changed)
+        sim.taken = taken
+        # The book as received is one the venue's once was: it fits where that one does.
+        sim.seen = resized(sim.seen, len(sim.book.orders), len(sim.book.levels))
+    else:
+        for name, axis in _GROWS[status]:
+            setattr(sim, name, _longer(getattr(sim, name), axis))
+        sim.block[la.WORD["known_rows"]] = len(sim.known)

@@ -16,11 +16,11 @@ from pipeline.tables import Table
 READINGS: Final = ("optimistic", "exact", "pessimistic")
 """Text of ``reading`` by its code in kernels; see :mod:`pipeline.backtest.rules`."""
 
-ORDER_TYPES: Final = ("limit", "market")
+ORDER_TYPES: Final = ("limit", "market", "stop", "stop_limit", "pegged")
 """Text of ``type`` by its code in kernels."""
 
-TIMES_IN_FORCE: Final = ("gtc", "ioc")
-"""Text of ``tif`` by its code; GTC orders live until their session ends."""
+TIMES_IN_FORCE: Final = ("gtc", "ioc", "day", "fok")
+"""Text of ``tif`` by its code; DAY orders end with their session, GTC orders rest on."""
 
 ORDER_STATUS: Final = ("sent", "resting", "filled", "cancelled", "rejected", "expired")
 """Text of ``status`` by its code in kernels."""
@@ -36,6 +36,18 @@ ORDER_REASONS: Final = (
     "invalid",
     "end_of_data",
     "too_late",
+    "would_take",
+    "not_whole",
+    "self_match",
+    "stop_passed",
+    "no_touch",
+    "risk_size",
+    "risk_position",
+    "risk_rate",
+    "risk_loss",
+    "flattening",
+    "bad_order",
+    "gap",
 )
 """Text of ``orders.reason``: why an order ended without being filled whole."""
 
@@ -91,8 +103,8 @@ ORDERS = Table(
         col("order", pa.int64(), "", "our number of the order, from 0 in each reading", "delta"),
         _SESSION,
         _SIDE,
-        col("type", TEXT, "", "limit or market"),
-        col("tif", TEXT, "", "gtc (dies with its session) or ioc"),
+        col("type", TEXT, "", "limit, market, stop, stop_limit or pegged"),
+        col("tif", TEXT, "", "day (ends with its session), gtc, ioc or fok"),
         col("price", PRICE, "1e-9", "limit, after the last replacement", null=True),
         col("size", SIZE, "contracts", "size in all, after the last replacement"),
         col("filled", SIZE, "contracts", "executed of it"),
@@ -154,7 +166,7 @@ EQUITY = Table(
         _SESSION,
         col("ts", TS, "ns", "venue: the mark", "delta"),
         col("event", pa.int64(), "", "last event then", "delta"),
-        col("kind", TEXT, "", "clock or session_end"),
+        col("kind", TEXT, "", "clock, session_end or kill_switch"),
         col("position", pa.int64(), "contracts", "position"),
         col("mark_2x", PRICE, "2e-9", "bid plus ask marked with: twice the mid", null=True),
         col("cash", MONEY, "currency", "money from fills, fees apart"),

@@ -9,12 +9,13 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.backtest import state as st
-from pipeline.backtest.queue import push
 from pipeline.backtest.state import Sim
+from pipeline.backtest.wire import tell
 from pipeline.book import orders as ob
 from pipeline.book.layout import Scalar
 from pipeline.jit import inline, inner
 from pipeline.units import UNDEF_PRICE
+from strategies import layout as la
 
 
 @inline
@@ -26,13 +27,6 @@ def row_of(sim: Sim, order: Scalar) -> Scalar:
 @inline
 def remaining(sim: Sim, row: Scalar) -> Scalar:
     return sim.own[row, st.O_SIZE] - sim.own[row, st.O_FILLED]
-
-
-@inner
-def tell(sim: Sim, class_: Scalar, kind: Scalar, order: Scalar, a: Scalar) -> None:
-    """Send word to us: it arrives after the response latency."""
-    time = sim.meta[st.CLOCK] + sim.conf[st.RESPONSE_LATENCY]
-    push(sim, time, class_, kind, order, a, np.int64(0))
 
 
 @inner
@@ -48,17 +42,48 @@ def leave_queue(sim: Sim, row: Scalar) -> None:
             return
 
 
+@inline
+def is_special(sim: Sim, row: Scalar) -> Scalar:
+    """A stop that waits, or a pegged order."""
+    type_ = sim.own[row, st.O_TYPE]
+    stop = type_ == la.STOP or type_ == la.STOP_LIMIT
+    return type_ == la.PEGGED or (stop and sim.own[row, st.O_TRIGGERED] == 0)
+
+
+@inner
+def leave_special(sim: Sim, row: Scalar) -> None:
+    """Take an order out of the list of stops and pegged orders, if it is in it."""
+    n, list_ = sim.meta[st.N_SPECIAL], sim.special
+    for i in range(n):
+        if list_[i] == row:
+            for j in range(i, n - 1):
+                list_[j] = list_[j + 1]
+            sim.meta[st.N_SPECIAL] = n - 1
+            return
+
+
+@inner
+def join_special(sim: Sim, row: Scalar) -> None:
+    """Wait at the venue's, in the order of arrival."""
+    sim.own[row, st.O_STATUS] = st.RESTING
+    sim.special[sim.meta[st.N_SPECIAL]] = row
+    sim.meta[st.N_SPECIAL] += 1
+
+
 @inner
 def end_order(sim: Sim, row: Scalar, status: Scalar, reason: Scalar) -> None:
     """An order ends: filled whole, cancelled, rejected or expired.  We hear of it."""
     own, meta = sim.own, sim.meta
     if own[row, st.O_STATUS] == st.RESTING:
         leave_queue(sim, row)
+        leave_special(sim, row)
     own[row, st.O_STATUS] = status
     own[row, st.O_REASON] = reason
     own[row, st.O_ENDED] = meta[st.CLOCK]
-    order = row + meta[st.BASE]
-    tell(sim, np.int64(st.CLASS_ACK), np.int64(st.TELL_ENDED), order, own[row, st.O_FILLED])
+    tell(
+        sim, np.int64(st.CLASS_ACK), np.int64(st.TELL_ENDED), row + meta[st.BASE],
+        own[row, st.O_FILLED], status, reason,
+    )  # fmt: skip
 
 
 @inner
@@ -80,7 +105,9 @@ def fill(
     out[k, st.F_ORDER] = order
     out[k, st.F_SESSION] = own[row, st.O_SESSION]
     out[k, st.F_TS] = meta[st.CLOCK]
-    out[k, st.F_KNOWN] = meta[st.CLOCK] + sim.conf[st.RESPONSE_LATENCY]
+    out[k, st.F_KNOWN] = tell(
+        sim, np.int64(st.CLASS_FILL), np.int64(st.TELL_FILL), order, signed, price, role
+    )
     out[k, st.F_EVENT] = event
     out[k, st.F_RECORD] = record
     out[k, st.F_SIDE] = side
@@ -96,7 +123,6 @@ def fill(
     for h in range(st.HORIZONS):
         out[k, st.F_MARK + h] = UNDEF_PRICE
         meta[st.NEXT_DUE] = min(meta[st.NEXT_DUE], meta[st.CLOCK] + sim.conf[st.CONF_HORIZON + h])
-    tell(sim, np.int64(st.CLASS_FILL), np.int64(st.TELL_FILL), order, signed)
     if own[row, st.O_FILLED] >= own[row, st.O_SIZE]:
         end_order(sim, row, np.int64(st.FILLED), np.int64(st.WHY_NONE))
 
@@ -134,8 +160,8 @@ def take_depth(sim: Sim, row: Scalar) -> None:
     own, meta, book = sim.own, sim.meta, sim.book
     side = own[row, st.O_SIDE]
     other = 1 - side
-    bound = own[row, st.O_TYPE] == st.LIMIT
     limit = own[row, st.O_PRICE]
+    bound = limit != UNDEF_PRICE
     for depth in range(ob.n_levels(book, other)):
         left = remaining(sim, row)
         if left == 0:
@@ -160,32 +186,132 @@ def take_depth(sim: Sim, row: Scalar) -> None:
             )  # fmt: skip
 
 
+@inner
+def available(sim: Sim, row: Scalar) -> Scalar:
+    """Displayed size of the other side within the limit, what we took left out; at most what
+    the order asks for.
+    """
+    own, book = sim.own, sim.book
+    side = own[row, st.O_SIDE]
+    limit, wanted = own[row, st.O_PRICE], remaining(sim, row)
+    found = np.int64(0)
+    for depth in range(ob.n_levels(book, 1 - side)):
+        level = ob.level_at(book, 1 - side, depth)
+        price = book.levels[level, ob.PRICE]
+        if limit != UNDEF_PRICE and ob.key_of(side, price) > ob.key_of(side, limit):
+            break
+        slot = ob.first_order(book, level)
+        while slot >= 0 and found < wanted:
+            found += book.orders[slot, ob.SIZE] - sim.taken[slot]
+            slot = ob.next_order(book, slot)
+        if found >= wanted:
+            return wanted
+    return found
+
+
 @inline
+def _at_once(sim: Sim, row: Scalar) -> Scalar:
+    """Whether an order cannot wait in a queue."""
+    own = sim.own
+    tif = own[row, st.O_TIF]
+    market = own[row, st.O_PRICE] == UNDEF_PRICE and own[row, st.O_TYPE] != la.PEGGED
+    return market or tif == la.IOC or tif == la.FOK
+
+
+@inner
+def _meets_ourselves(sim: Sim, row: Scalar) -> Scalar:
+    """Whether an order would trade with one of ours that rests before the rest of the market."""
+    own, meta, book = sim.own, sim.meta, sim.book
+    side = own[row, st.O_SIDE]
+    if meta[st.N_LIVE + 1 - side] == 0:
+        return False
+    ours = own[sim.live[1 - side, 0], st.O_PRICE]
+    limit = own[row, st.O_PRICE]
+    if limit != UNDEF_PRICE:
+        return ob.key_of(side, limit) >= ob.key_of(side, ours)
+    best = ob.best_price(book, 1 - side)
+    return best == UNDEF_PRICE or ob.key_of(1 - side, ours) > ob.key_of(1 - side, best)
+
+
+@inline
+def _passed(sim: Sim, row: Scalar) -> Scalar:
+    """Whether the last print is at a stop's trigger or beyond it."""
+    last = sim.meta[st.TRADE_PRICE]
+    side = sim.own[row, st.O_SIDE]
+    if last == UNDEF_PRICE:
+        return False
+    return ob.key_of(side, last) >= ob.key_of(side, sim.own[row, st.O_STOP])
+
+
+@inner
 def _refusal(sim: Sim, row: Scalar) -> Scalar:
     """Why an order that arrives now cannot be accepted; WHY_NONE if it can."""
-    meta = sim.meta
-    market = sim.own[row, st.O_TYPE] == st.MARKET or sim.own[row, st.O_TIF] == st.IOC
-    if meta[st.PHASE] == st.PHASE_CLOSED or (market and meta[st.PHASE] != st.PHASE_OPEN):
+    own, meta = sim.own, sim.meta
+    at_once = _at_once(sim, row)
+    if meta[st.PHASE] == st.PHASE_CLOSED or (at_once and meta[st.PHASE] != st.PHASE_OPEN):
         return np.int64(st.WHY_CLOSED)
     if meta[st.VALID] == 0:
         return np.int64(st.WHY_INVALID)
-    if market and meta[st.CROSSED] != 0:
+    if is_special(sim, row) and own[row, st.O_TYPE] != la.PEGGED:
+        return np.int64(st.WHY_STOP_PASSED if _passed(sim, row) else st.WHY_NONE)
+    if at_once and meta[st.CROSSED] != 0:
         return np.int64(st.WHY_CROSSED)
+    if _meets_ourselves(sim, row):
+        return np.int64(st.WHY_SELF_MATCH)
+    if own[row, st.O_TYPE] == la.PEGGED:
+        return np.int64(st.WHY_NONE)
+    matching = meta[st.PHASE] == st.PHASE_OPEN and meta[st.CROSSED] == 0
+    if own[row, st.O_POST_ONLY] != 0 and matching and available(sim, row) > 0:
+        return np.int64(st.WHY_WOULD_TAKE)
     return np.int64(st.WHY_NONE)
 
 
 @inner
-def _match(sim: Sim, row: Scalar) -> None:
+def match(sim: Sim, row: Scalar) -> None:
     """Take what can be taken; the rest waits in the queue, or goes."""
     own, meta = sim.own, sim.meta
+    if own[row, st.O_TIF] == la.FOK and available(sim, row) < remaining(sim, row):
+        end_order(sim, row, np.int64(st.CANCELLED), np.int64(st.WHY_NOT_WHOLE))
+        return
     if meta[st.PHASE] == st.PHASE_OPEN and meta[st.CROSSED] == 0:
         take_depth(sim, row)
     if own[row, st.O_STATUS] == st.FILLED:
         return
-    if own[row, st.O_TYPE] == st.MARKET or own[row, st.O_TIF] == st.IOC:
+    if _at_once(sim, row):
         end_order(sim, row, np.int64(st.CANCELLED), np.int64(st.WHY_NO_DEPTH))
     else:
         join_queue(sim, row)
+
+
+@inner
+def _tell_place(sim: Sim, row: Scalar) -> None:
+    """Where an order rests now that did not a moment ago."""
+    own = sim.own
+    if own[row, st.O_STATUS] == st.RESTING:
+        tell(
+            sim, np.int64(st.CLASS_ACK), np.int64(st.TELL_PLACE), row + sim.meta[st.BASE],
+            own[row, st.O_PRICE], own[row, st.O_MARKER], np.int64(0),
+        )  # fmt: skip
+
+
+@inner
+def peg(sim: Sim, row: Scalar) -> None:
+    """Put a pegged order where it belongs: behind the touch of its side by its offset."""
+    own, meta = sim.own, sim.meta
+    side = own[row, st.O_SIDE]
+    best = ob.best_price(sim.book, side)
+    if best == UNDEF_PRICE or meta[st.CROSSED] != 0 or meta[st.VALID] == 0:
+        return
+    offset = own[row, st.O_OFFSET]
+    price = best - offset if side == ob.BID else best + offset
+    if price == own[row, st.O_PRICE] and own[row, st.O_MARKER] >= 0:
+        return
+    if own[row, st.O_MARKER] >= 0:
+        leave_queue(sim, row)
+        own[row, st.O_REPLACED] += 1
+    own[row, st.O_PRICE] = price
+    join_queue(sim, row)
+    _tell_place(sim, row)
 
 
 @inner
@@ -201,18 +327,55 @@ def arrive_new(sim: Sim, order: Scalar) -> None:
     if refusal != st.WHY_NONE:
         end_order(sim, row, np.int64(st.REJECTED), refusal)
         return
-    _match(sim, row)
+    if is_special(sim, row):
+        join_special(sim, row)
+        if own[row, st.O_TYPE] == la.PEGGED:
+            peg(sim, row)
+    else:
+        match(sim, row)
     if own[row, st.O_STATUS] == st.RESTING:
-        tell(sim, np.int64(st.CLASS_ACK), np.int64(st.TELL_RESTING), order, np.int64(0))
+        tell(
+            sim, np.int64(st.CLASS_ACK), np.int64(st.TELL_RESTING), order,
+            own[row, st.O_PRICE], own[row, st.O_MARKER], np.int64(0),
+        )  # fmt: skip
 
 
-@inline
+@inner
+def after_event(sim: Sim) -> None:
+    """At an event's end: stops that its prints reached become orders, pegs follow the touch."""
+    own, meta = sim.own, sim.meta
+    i = np.int64(0)
+    while i < meta[st.N_SPECIAL]:
+        row = sim.special[i]
+        if own[row, st.O_TYPE] == la.PEGGED:
+            peg(sim, row)
+            i += 1
+            continue
+        side = own[row, st.O_SIDE]
+        reached = meta[st.TRADE_HIGH] if side == ob.BID else meta[st.TRADE_LOW]
+        hit = meta[st.E_TRADED] > 0 and ob.key_of(side, reached) >= ob.key_of(
+            side, own[row, st.O_STOP]
+        )
+        if not hit or meta[st.PHASE] != st.PHASE_OPEN:
+            i += 1
+            continue
+        leave_special(sim, row)
+        own[row, st.O_TRIGGERED] = meta[st.CLOCK]
+        if _meets_ourselves(sim, row):
+            end_order(sim, row, np.int64(st.CANCELLED), np.int64(st.WHY_SELF_MATCH))
+            continue
+        match(sim, row)
+        _tell_place(sim, row)
+
+
+@inner
 def _too_late(sim: Sim, order: Scalar) -> Scalar:
     """Tell us that an order is no longer there to be cancelled or replaced."""
     row = row_of(sim, order)
-    gone = row < 0 or sim.own[row, st.O_STATUS] != st.RESTING
+    gone = row < 0 or row >= sim.meta[st.N_OWN] or sim.own[row, st.O_STATUS] != st.RESTING
     if gone:
-        tell(sim, np.int64(st.CLASS_ACK), np.int64(st.TELL_TOO_LATE), order, np.int64(0))
+        zero = np.int64(0)
+        tell(sim, np.int64(st.CLASS_ACK), np.int64(st.TELL_TOO_LATE), order, zero, zero, zero)
     return gone
 
 
@@ -226,37 +389,72 @@ def arrive_cancel(sim: Sim, order: Scalar) -> None:
 
 @inner
 def arrive_replace(sim: Sim, order: Scalar, price: Scalar, size: Scalar) -> None:
-    """New price and size in all.  A smaller size at the same price keeps the place."""
+    """New price and size in all.  A smaller size at the same price keeps the place.
+
+    Of a stop that waits the price is its trigger, of a pegged order its offset.
+    """
     if _too_late(sim, order):
         return
-    own, meta = sim.own, sim.meta
+    own = sim.own
     row = row_of(sim, order)
     if size <= own[row, st.O_FILLED]:
         end_order(sim, row, np.int64(st.CANCELLED), np.int64(st.WHY_ASKED))
         return
-    keeps = price == own[row, st.O_PRICE] and size <= own[row, st.O_SIZE]
+    special = is_special(sim, row)
+    standing = own[row, st.O_PRICE]
+    if special:
+        standing = own[row, st.O_OFFSET if own[row, st.O_TYPE] == la.PEGGED else st.O_STOP]
+    keeps = price == standing and size <= own[row, st.O_SIZE]
     own[row, st.O_SIZE] = size
     own[row, st.O_REPLACED] += 1
-    tell(sim, np.int64(st.CLASS_ACK), np.int64(st.TELL_REPLACED), order, np.int64(0))
+    if special and own[row, st.O_TYPE] != la.PEGGED:
+        own[row, st.O_STOP] = price
+        keeps = True
+        if _passed(sim, row):
+            end_order(sim, row, np.int64(st.CANCELLED), np.int64(st.WHY_STOP_PASSED))
+            return
+    elif special and not keeps:
+        own[row, st.O_OFFSET] = price
+        if own[row, st.O_MARKER] >= 0:
+            leave_queue(sim, row)
+            own[row, st.O_MARKER] = -1
+        keeps = True
+        peg(sim, row)
+    if not keeps:
+        leave_queue(sim, row)
+        own[row, st.O_PRICE] = price
+        own[row, st.O_STATUS] = st.SENT
+    tell(
+        sim, np.int64(st.CLASS_ACK), np.int64(st.TELL_REPLACED), order,
+        own[row, st.O_PRICE], own[row, st.O_MARKER] if keeps else np.int64(-1), size,
+    )  # fmt: skip
     if keeps:
         return
-    leave_queue(sim, row)
-    own[row, st.O_PRICE] = price
-    own[row, st.O_STATUS] = st.SENT
-    if meta[st.PHASE] == st.PHASE_CLOSED:
-        end_order(sim, row, np.int64(st.CANCELLED), np.int64(st.WHY_CLOSED))
-    elif meta[st.VALID] == 0:
-        end_order(sim, row, np.int64(st.CANCELLED), np.int64(st.WHY_INVALID))
-    else:
-        _match(sim, row)
+    refusal = _refusal(sim, row)
+    if refusal != st.WHY_NONE:
+        end_order(sim, row, np.int64(st.CANCELLED), refusal)
+        return
+    match(sim, row)
+    _tell_place(sim, row)
 
 
 @inner
-def end_all(sim: Sim, status: Scalar, reason: Scalar) -> None:
-    """All our resting orders end at once."""
+def end_all(sim: Sim, status: Scalar, reason: Scalar, kept: Scalar) -> None:
+    """All our orders at the venue end at once; those of time in force ``kept`` (or -1) stay."""
+    own, meta = sim.own, sim.meta
     for side in range(2):
-        while sim.meta[st.N_LIVE + side] > 0:
-            end_order(sim, sim.live[side, 0], status, reason)
+        i = np.int64(0)
+        while i < meta[st.N_LIVE + side]:
+            if own[sim.live[side, i], st.O_TIF] == kept:
+                i += 1
+            else:
+                end_order(sim, sim.live[side, i], status, reason)
+    i = np.int64(0)
+    while i < meta[st.N_SPECIAL]:
+        if own[sim.special[i], st.O_TIF] == kept:
+            i += 1
+        else:
+            end_order(sim, sim.special[i], status, reason)
 
 
 @inner

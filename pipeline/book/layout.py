@@ -36,6 +36,7 @@ import numpy.typing as npt
 
 from pipeline.book.idmap import empty_table, rehash
 from pipeline.jit import inline
+from pipeline.structs import Ints1, Ints2, Ints3
 
 Scalar: TypeAlias = Any
 """A number inside kernels: int64 (or bool) when compiled, numpy's or Python's when interpreted."""
@@ -76,11 +77,11 @@ DEFAULT_RULE: Final = DECREASE_KEEPS | PARTIAL_CANCELS
 class Book(NamedTuple):
     """The arrays of one book; see the module's docstring."""
 
-    orders: I64
-    table: I64
-    levels: I64
-    ladder: I64
-    meta: I64
+    orders: Ints2
+    table: Ints1
+    levels: Ints2
+    ladder: Ints3
+    meta: Ints1
 
 
 def new_book(*, orders: int = 256, levels: int = 64, rule: int = DEFAULT_RULE) -> Book:
@@ -101,16 +102,26 @@ def new_book(*, orders: int = 256, levels: int = 64, rule: int = DEFAULT_RULE) -
 
 def grow(book: Book) -> Book:
     """A book with the same contents and room for more; called where :func:`room` is false."""
+    orders, levels = len(book.orders), len(book.levels)
+    return resized(
+        book,
+        2 * orders if int(book.meta[N_ORDERS]) >= orders else orders,
+        2 * levels if int(book.meta[N_LEVELS]) >= levels else levels,
+    )
+
+
+def resized(book: Book, n_orders: int, n_levels: int) -> Book:
+    """A book with the same contents and these capacities, powers of two and not below its own."""
     orders, table, levels, ladder = book.orders, book.table, book.levels, book.ladder
-    if int(book.meta[N_ORDERS]) >= len(orders):
-        orders = np.zeros((2 * len(orders), 8), np.int64)
+    if n_orders > len(orders):
+        orders = np.zeros((n_orders, 8), np.int64)
         orders[: len(book.orders)] = book.orders
-        table = empty_table(len(orders))
+        table = empty_table(n_orders)
         rehash(book.table, table)
-    if int(book.meta[N_LEVELS]) >= len(levels):
-        levels = np.zeros((2 * len(levels), 8), np.int64)
+    if n_levels > len(levels):
+        levels = np.zeros((n_levels, 8), np.int64)
         levels[: len(book.levels)] = book.levels
-        ladder = np.zeros((2, 2, len(levels)), np.int64)
+        ladder = np.zeros((2, 2, n_levels), np.int64)
         ladder[:, :, : len(book.levels)] = book.ladder
     return Book(orders, table, levels, ladder, book.meta)
 

@@ -319,8 +319,14 @@ def backtest(
     partial: Annotated[
         bool, typer.Option("--partial", help="Trade incomplete sessions, too.")
     ] = False,
+    interpret: Annotated[
+        bool, typer.Option("--interpret", help="Run an event strategy's Python as it is.")
+    ] = False,
 ) -> int:
     """Run one backtest; print and store its result.
+
+    A strategy is a name (`mbo list strategies`) or a class of a file of yours. --latency takes a
+    duration, lognormal:MEDIAN:SIGMA or table:FILE.
 
     Example: mbo backtest mean_reversion -p entry_z=2.0 --latency 1ms
     """
@@ -338,8 +344,11 @@ def backtest(
     settings = settings.with_values(
         features={"set": settings.backtest.set or settings.features.set}
     )
-    request = prepare(strategy, parameters or [], settings)
-    earlier = load(_feature_stages(settings), settings, explicit_raw=False)
+    request = prepare(strategy, parameters or [], settings, interpret=interpret)
+    needed = _feature_stages(settings)
+    if not request.strategy.features():
+        needed = ["ingest", "instruments", "book", "rolls"]
+    earlier = load(needed, settings, explicit_raw=False)
     summaries = run_stages(call, earlier, settings, peers=_peers(settings))
     if call.dry_run:
         return finish(
@@ -348,7 +357,8 @@ def backtest(
     code = finish(replace(call, json=False), summaries)
     if code != OK and not call.quiet:
         print("backtest: runs on what could be computed", file=sys.stderr)
-    own = run_stages(call, request.stages(), settings, first=False)
+    own_call = replace(call, force=call.force or interpret)
+    own = run_stages(own_call, request.stages(), settings, first=False)
     code = max(code, finish(replace(call, json=False), own))
     given: list[tuple[str, object]] = [
         ("--fees", fees),
