@@ -95,7 +95,7 @@ class FeatureStage:
     """Features and labels by trading session."""
 
     name = "features"
-    version = 3
+    version = 4
     tables: Sequence[str] = ("features", "labels")
 
     # --- planning -----------------------------------------------------------------------------
