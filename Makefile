@@ -19,8 +19,13 @@ export MBO_LAKE__PATH ?= data/sample/lake
 RAW_READY := data/sample/raw/.complete
 endif
 
-.PHONY: help setup sample ingest book features backtest sql verify bench test test-slow lint \
-        format lock clean
+# The newest run is reported; one is made where there is none, or where it is asked for as well.
+ifneq ($(or $(filter backtest,$(MAKECMDGOALS)),$(if $(wildcard $(or $(MBO_LAKE__PATH),data/lake)/runs/*),,none)),)
+FIRST_RUN := backtest
+endif
+
+.PHONY: help setup sample ingest book features backtest report screenshots sql verify bench test \
+        test-slow lint format lock clean
 
 help:  ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +66,13 @@ features: ingest  ## Features and labels by trading session
 
 backtest: features  ## Run STRATEGY (mean_reversion) and print its result
 	@$(BIN)/mbo backtest $(STRATEGY) $(ARGS)
+
+report: $(READY) $(FIRST_RUN)  ## An HTML page about the newest run: data/reports
+	@$(BIN)/mbo report $(ARGS)
+
+screenshots: $(READY) $(FIRST_RUN)  ## What a browser shows of the newest run's page: data/reports/screenshots
+	@$(BIN)/mbo report --out data/reports/screenshots/page.html $(ARGS)
+	@$(BIN)/python -m tests.report.browser data/reports/screenshots/page.html data/reports/screenshots
 
 sql: $(READY)  ## A DuckDB shell over the tables
 	@$(BIN)/mbo sql $(ARGS)

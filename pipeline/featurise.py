@@ -95,7 +95,7 @@ class FeatureStage:
     """Features and labels by trading session."""
 
     name = "features"
-    version = 4
+    version = 3
     tables: Sequence[str] = ("features", "labels")
 
     # --- planning -----------------------------------------------------------------------------
@@ -147,11 +147,7 @@ class FeatureStage:
                     before = session_before(symbol.calendar, session)
                     params |= volumes.before(symbol.dataset, symbol.symbol, before)
                 refused = planner.refused(symbol, session)
-                hints = {
-                    "files": chosen.files,
-                    "fits": needs_fits,
-                    "memory": settings.features.memory,
-                }
+                hints = {"files": chosen.files, "fits": needs_fits}
                 tasks.append(Task(partition, inputs, params, hints, weight, refused=refused))
         return tasks
 
@@ -181,7 +177,7 @@ class FeatureStage:
     ) -> None:
         writer: Writer = outputs.writer(table)
         schema = table.schema()
-        for frame in compute(source, columns, clock, task.hints["memory"]):
+        for frame in compute(source, columns, clock):
             arrow = frame.select(schema.names).to_arrow()
             writer.write(arrow.cast(schema))
             outputs.progress(writer.rows)

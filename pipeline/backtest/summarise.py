@@ -79,7 +79,7 @@ class Summarise:
         runs, breakdowns = outputs.writer(RUNS), outputs.writer(BREAKDOWNS)
         keys = [item.partition for item in inputs.all("fills")]
         contracts = {
-            key.path: _contract(name, params["symbols"][key.path])
+            key.path: contract_of(name, params["symbols"][key.path])
             for key, name in zip(keys, _names(keys), strict=True)
         }
         currencies = sorted({contract.currency for contract in contracts.values()})
@@ -115,7 +115,8 @@ def _names(keys: Sequence[Partition]) -> list[str]:
     ]
 
 
-def _contract(symbol: str, notes: Mapping[str, Any]) -> Contract:
+def contract_of(symbol: str, notes: Mapping[str, Any]) -> Contract:
+    """The contract of a symbol, from the notes of its partition of ``fills``."""
     product, multiplier, tick, currency = notes["contract"]
     return Contract(symbol, product, Fraction(multiplier), tick, currency)
 

@@ -9,7 +9,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline.backtest.tables import MIN_SESSIONS, READINGS
+from pipeline.backtest.metrics import MIN_SESSIONS
+from pipeline.backtest.tables import READINGS
 
 Row = Mapping[str, Any]
 NONE: Final = "-"
