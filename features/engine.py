@@ -32,11 +32,17 @@ KEYS: tuple[pl.Expr, ...] = (
 """The key columns of features and labels; ``ts`` still in nanoseconds."""
 
 BATCH = 65_536
-"""Decision points evaluated at once."""
+"""Rows taken in, and decision points evaluated, at most at once."""
+
+_LEAST = 2048
+"""... and at least: below, calls cost more than values do."""
+
+MEMORY = 512
+"""MiB that the values computed at once may take, where nothing else is said."""
 
 
 def compute(
-    source: Source, columns: Sequence[Column], clock: str = "event"
+    source: Source, columns: Sequence[Column], clock: str = "event", memory: int = MEMORY
 ) -> Iterator[pl.DataFrame]:
     """Columns at the decision points of a clock, in order, in batches.
 
@@ -46,6 +52,10 @@ def compute(
         The session's rows; read once, and once more if there are labels.
     columns
         Features, or labels (never both); labels get ``t_end`` after the keys.
+    memory
+        MiB that all values of the rows computed at once may take: the more columns, the fewer
+        rows.  What windows look back on, and what labels look at, comes on top.  The values do
+        not depend on it.
 
     Yields
     ------
@@ -70,17 +80,34 @@ def compute(
     context = source.context
     timeline = Timeline(outputs, context.scalars(), futures, context.fits, source.peers)
     events = Events(source, root_columns(outputs) | {*TOUCH, *ticking.columns})
-    for frame in (piece for chunk in events for piece in paced(timeline, chunk)):
+    rows = rows_at_once(outputs, memory)
+    cut = (part for chunk in events for part in _cut(chunk, rows))
+    for frame in (piece for part in cut for piece in paced(timeline, part)):
         new = push(timeline, frame)
         ended = frame["ended"].to_numpy()
         now, t = ticking.advance(timeline, new, ended)
         if isinstance(ticking, EventClock):
             yield from _evaluate([new], outputs)
         else:
-            yield from _evaluate(views(timeline, now, t), outputs)
+            yield from _evaluate(views(timeline, now, t, rows), outputs)
     timeline.finish(events.end)
     now, t = ticking.finish(events.end)
-    yield from _evaluate(views(timeline, now, t), outputs)
+    yield from _evaluate(views(timeline, now, t, rows), outputs)
+
+
+def rows_at_once(outputs: Sequence[pl.Expr], memory: int = MEMORY) -> int:
+    """How many rows' values fit into ``memory`` MiB: of the outputs and all that is behind them."""
+    nodes = reachable(outputs)
+    values = len(outputs) + sum(1 + len(node.inputs) for node in nodes)
+    return min(BATCH, max(_LEAST, (memory << 20) // (8 * values)))
+
+
+def _cut(chunk: pl.DataFrame, rows: int) -> Iterator[pl.DataFrame]:
+    """A chunk in as few parts of at most so many rows as there must be, about equal."""
+    parts = -(-chunk.height // rows)
+    size = -(-chunk.height // parts)
+    for start in range(0, chunk.height, size):
+        yield chunk.slice(start, size)
 
 
 def push(timeline: Timeline, frame: pl.DataFrame) -> View:
@@ -89,10 +116,10 @@ def push(timeline: Timeline, frame: pl.DataFrame) -> View:
     return timeline.push(Rows(ts, frame["segment"].to_numpy(writable=True), frame.drop("segment")))
 
 
-def views(timeline: Timeline, now: np.ndarray, t: np.ndarray) -> Iterator[View]:
-    """Decision points in views of at most ``BATCH``."""
-    for start in range(0, now.size, BATCH):
-        yield View(timeline, now[start : start + BATCH], t[start : start + BATCH])
+def views(timeline: Timeline, now: np.ndarray, t: np.ndarray, rows: int = BATCH) -> Iterator[View]:
+    """Decision points in views of at most ``rows``."""
+    for start in range(0, now.size, rows):
+        yield View(timeline, now[start : start + rows], t[start : start + rows])
 
 
 def _evaluate(

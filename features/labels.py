@@ -125,8 +125,14 @@ HUNDREDTHS = Numbers((25, 50), 0, 100_000)
 """Thresholds and costs in hundredths of a tick."""
 
 
+ROUNDING = 1e-11
+"""More than the rounding of a difference of two means of mids, in ticks; less than two such
+differences can be apart: 1 / (200 k m) for means of k and m mids.
+"""
+
+
 def _sign_beyond(x: pl.Expr, alpha: int) -> pl.Expr:
-    limit = alpha / 100
+    limit = alpha / 100 + ROUNDING  # a move of just the threshold is not beyond it
     side = pl.when(x > limit).then(1).when(x < -limit).then(-1).otherwise(0)
     return pl.when(x.is_not_null()).then(side)
 

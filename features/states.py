@@ -74,11 +74,11 @@ class Prefix(State):
         self.sums.extend(drop, np.cumsum(carried)[1:])
 
     def read(self, node: Node, view: View) -> pl.Series:
-        upto = view.pick(self.sums.data, 1)
+        upto = view.pick(self.sums, 1)
         if node.method == "total":
             return masked(upto, _known(view))
         start, warm = view.since(node.args[0])
-        return masked(upto - self.sums.data[start - self.timeline.base], warm)
+        return masked(upto - self.sums.at(start), warm)
 
 
 class Decay(State):
@@ -101,11 +101,11 @@ class Decay(State):
 
     def read(self, node: Node, view: View) -> pl.Series:
         timeline = self.timeline
-        value = view.pick(self.sums.data)
-        elapsed = view.t - view.pick(timeline.ts.data)
+        value = view.pick(self.sums)
+        elapsed = view.t - view.pick(timeline.ts)
         if elapsed.any():
             value = value * np.exp2(-elapsed / float(self.half_life))
-        began = view.pick(timeline.began.data)
+        began = view.pick(timeline.began)
         warm = view.t - began >= WARM_HALF_LIVES * self.half_life
         return masked(value, warm & _known(view))
 
@@ -136,16 +136,17 @@ class Value(State):
         self.valid.extend(drop, valid)
 
     def read(self, node: Node, view: View) -> pl.Series:
-        base = self.timeline.base
-        if node.method == "ago":
-            start, keep = view.since(node.args[0])
-            rows = np.maximum(start - 1 - base, 0)
-        elif node.method == "before":
-            keep = view.now > view.first
-            rows = np.maximum(view.local - 1, 0)
+        if node.method == "at":
+            values, valid, keep = view.pick(self.values), view.pick(self.valid), _known(view)
         else:
-            keep, rows = _known(view), view.local
-        found = masked(self.values.data[rows], keep & self.valid.data[rows])
+            if node.method == "ago":
+                start, keep = view.since(node.args[0])
+                rows = start - 1
+            else:
+                keep = view.now > view.first
+                rows = view.now - 1
+            values, valid = self.values.at(rows), self.valid.at(rows)
+        found = masked(values, keep & valid)
         return found.cast(pl.Boolean) if self.dtype == pl.Boolean else found
 
 
@@ -192,8 +193,8 @@ class Counted(State):
 
     def read(self, node: Node, view: View) -> pl.Series:
         n = node.args[0]
-        count = view.pick(self.count.data) - self.packed
-        inside = view.pick(self.inside.data)
+        count = view.pick(self.count) - self.packed
+        inside = view.pick(self.inside)
         if node.method == "sum":
             keep = _known(view) & (inside >= n)
             upto = self.sums.data[np.where(keep, count, 0)]
@@ -267,16 +268,17 @@ class Held(State):
         )
 
     def _until(self, rows: I64, t: I64) -> tuple[F64, I64]:
-        stood: I64 = (t - self.timeline.ts.data[rows]) * self.valid.data[rows]
-        area: F64 = self.area.data[rows] + self.value.data[rows] * stood
-        return area, self.defined.data[rows] + stood
+        stood: I64 = (t - self.timeline.ts.at(rows)) * self.valid.at(rows)
+        area: F64 = self.area.at(rows) + self.value.at(rows) * stood
+        return area, self.defined.at(rows) + stood
 
     def read(self, node: Node, view: View) -> pl.Series:
         length = node.args[0]
         start, warm = view.since(length)
-        rows = np.maximum(start - 1 - self.timeline.base, 0)
-        area, defined = self._until(view.local, view.t)
-        area0, defined0 = self._until(rows, np.maximum(view.t - length, self.timeline.ts.data[0]))
+        area, defined = self._until(view.now, view.t)
+        area0, defined0 = self._until(
+            start - 1, np.maximum(view.t - length, self.timeline.ts.data[0])
+        )
         time = np.where(warm, defined - defined0, 0)
         keep = time > 0
         return masked((area - area0) / np.where(keep, time, 1), keep)
@@ -308,7 +310,7 @@ class Grid(State):
             return
         at = View(self.timeline, now, t)
         found = zip(at.inputs(self.node), self.names, strict=True)
-        segment = self.timeline.segment.data[at.local]
+        segment = at.pick(self.timeline.segment)
         first = np.diff(segment, prepend=-1) != 0
         if self.samples.rows:
             first[0] = segment[0] != self.samples.segment.data[-1]
@@ -323,12 +325,12 @@ class Grid(State):
             return pl.Series("", [None] * view.t.size, dtype=pl.Float64)
         found = np.searchsorted(samples.ts.data, view.t, side="right") - 1
         at = np.maximum(found, 0)
-        same = samples.segment.data[at] == view.pick(self.timeline.segment.data)
+        same = samples.segment.data[at] == view.pick(self.timeline.segment)
         keep = (found >= 0) & same & _known(view)
         # Many decisions share a sample: evaluate each sample once.
         low, high = int(at[0]), int(at[-1])
         rows = np.arange(low, high + 1)
-        inner = View(samples, rows + samples.base, samples.ts.data[rows])
+        inner = View(samples, rows + samples.ts.base, samples.ts.data[rows])
         values = inner.evaluate([node.inner])[0]
         if keep.all():
             return values.gather(pl.Series("", at - low))

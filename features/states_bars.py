@@ -59,8 +59,9 @@ class Extreme(State):
         length, sign = node.args
         start, warm = view.since(length)
         # Where the window is not warm its start means nothing; keep it ascending.
-        start = np.maximum(start - self.timeline.base, 0)
-        out, known = _extremes(self.values.data, self.valid.data, start, view.local + 1, sign)
+        base = self.values.base
+        start, stop = np.maximum(start - base, 0), np.maximum(view.now - base, 0) + 1
+        out, known = _extremes(self.values.data, self.valid.data, start, stop, sign)
         return masked(out, known & warm)
 
 
@@ -98,7 +99,7 @@ class PackedExtreme(State):
 
     def read(self, node: Node, view: View) -> pl.Series:
         n, sign = node.args
-        count, origin = view.pick(self.count.data), view.pick(self.origin.data)
+        count, origin = view.pick(self.count), view.pick(self.origin)
         keep = _known(view) & (count - origin >= n)
         stop = count - self.packed
         start = np.maximum(stop - n, 0)
@@ -123,7 +124,7 @@ class SessionExtreme(State):
         self.values.extend(drop, so_far[1:])
 
     def read(self, node: Node, view: View) -> pl.Series:
-        values = view.pick(self.values.data)
+        values = view.pick(self.values)
         keep = np.isfinite(values) & _known(view)
         return masked(self.sign * np.where(keep, values, 0.0), keep)
 
@@ -157,8 +158,8 @@ class Recursive(State):
         self.valid.extend(drop, known)
 
     def read(self, node: Node, view: View) -> pl.Series:
-        keep = view.pick(self.valid.data) & _known(view)
-        return masked(view.pick(self.values.data), keep)
+        keep = view.pick(self.valid) & _known(view)
+        return masked(view.pick(self.values), keep)
 
 
 class Latest(State):
@@ -206,9 +207,9 @@ class Latest(State):
 
     def read(self, node: Node, view: View) -> pl.Series:
         size = node.args[0]
-        stop = view.pick(self.count.data) - self.packed
+        stop = view.pick(self.count) - self.packed
         upto = self.amounts.data[stop]
-        keep = _known(view) & (upto - view.pick(self.origin.data) >= size)
+        keep = _known(view) & (upto - view.pick(self.origin) >= size)
         start = np.searchsorted(self.amounts.data, upto - size, side="right") - 1
         start = np.where(keep, start, stop)
         return masked(self.sums.data[stop] - self.sums.data[start], keep)
@@ -270,14 +271,14 @@ class Bars(State):
             masked(out[:, k], whole if k < 3 else np.ones_like(whole)).alias(name)
             for k, name in enumerate(self.names)
         ]
-        segment = self.timeline.segment.data[np.maximum(now - self.timeline.base, 0)]
+        segment = self.timeline.segment.at(now)
         start = np.diff(segment, prepend=-1) != 0
         if self.samples.rows:
             start[0] = segment[0] != self.samples.segment.data[-1]
         frame = pl.DataFrame([*columns, pl.Series("first", start), pl.Series("ts", t)])
-        base = self.samples.base
+        base = self.samples.ts.base
         self.samples.push(Rows(t, segment, frame.fill_nan(None)))
-        self.rows.extend(self.samples.base - base, now)
+        self.rows.extend(self.samples.ts.base - base, now)
 
     def read(self, node: Node, view: View) -> pl.Series:
         samples = self.samples
@@ -290,10 +291,10 @@ class Bars(State):
         else:
             found = np.searchsorted(samples.ts.data, view.t, side="right") - 1
         at = np.maximum(found, 0)
-        same = samples.segment.data[at] == view.pick(self.timeline.segment.data)
+        same = samples.segment.data[at] == view.pick(self.timeline.segment)
         keep = (found >= 0) & same & _known(view)
         low, high = int(at[0]), int(at[-1])
         rows = np.arange(low, high + 1)
-        inner = View(samples, rows + samples.base, samples.ts.data[rows])
+        inner = View(samples, rows + samples.ts.base, samples.ts.data[rows])
         values = inner.evaluate([node.inner])[0]
         return values.gather(masked(at - low, keep))

@@ -57,7 +57,7 @@ class Delayed(State):
         for a, b in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
             if first[a]:
                 yield from self._close(int(ended[a]))
-                self.segment = int(self.timeline.segment.data[view.local[a]])
+                self.segment = int(view.pick(self.timeline.segment)[a])
             rows = a + np.flatnonzero(made[a:b])
             marks = at[pl.Series(rows)]
             self.due = np.concatenate([self.due, view.t[rows] + self.tau])
@@ -104,14 +104,14 @@ class Delayed(State):
             return pl.Series("", [None] * view.t.size, dtype=pl.Float64)
         found = np.searchsorted(samples.ts.data, view.t, side="left") - 1
         at = np.maximum(found, 0)
-        same = samples.segment.data[at] == self.timeline.segment.data[view.local]
+        same = samples.segment.data[at] == view.pick(self.timeline.segment)
         keep = (found >= 0) & same
         if view.known is not None:
             keep &= view.known
         # Rows without a mark read any that is still at hand; they become null.
-        at = np.maximum(at, samples.frame_base - samples.base)
+        at = np.maximum(at, samples.frame_base - samples.ts.base)
         t = np.maximum(view.t, samples.ts.data[at])
-        values = View(samples, at + samples.base, t).evaluate([node.inner])[0]
+        values = View(samples, at + samples.ts.base, t).evaluate([node.inner])[0]
         if keep.all():
             return values
         return pl.select(pl.when(pl.Series(keep)).then(values)).to_series()

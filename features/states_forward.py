@@ -24,31 +24,46 @@ from features.timeline import (
 )
 
 
+def joined(parts: list[npt.NDArray[Any]], dtype: Any) -> npt.NDArray[Any]:
+    """The parts as one array; they are given up, so that no more than it is held afterwards."""
+    whole = np.concatenate(parts or [np.empty(0, dtype)])
+    parts.clear()
+    return whole
+
+
 class SessionIndex:
     """Times of the session's rows and where their segments begin and end; all states share it."""
 
     def __init__(self) -> None:
-        self.parts: list[tuple[I64, I64]] = []
+        self.parts: list[I64] = []
+        self.starts: I64 = np.empty(0, dtype=np.int64)
+        """First rows of the segments."""
+        self.rows = 0
 
     def push(self, view: View) -> None:
         """Take in new rows."""
-        self.parts.append((view.t, view.timeline.segment.data[view.local]))
+        self.parts.append(view.t)
+        self.starts = np.concatenate([self.starts, view.now[view.first == view.now]])
+        self.rows += view.t.size
 
     def close(self) -> None:
         """The session is complete.  It may have had no row at all."""
-        none = np.empty(0, np.int64)
-        parts = self.parts or [(none, none)]
-        self.parts = []
-        self.ts, segment = (np.concatenate([part[k] for part in parts]) for k in range(2))
-        rows = np.arange(self.ts.size)
-        ends = np.flatnonzero(np.diff(segment, append=-1))
-        which = np.searchsorted(ends, rows)
-        self.last_row = ends[which]
-        self.first_row = np.concatenate([[0], ends + 1])[which]
+        self.ts = joined(self.parts, np.int64)
+        self.ends = np.append(self.starts[1:], self.rows) - 1
+
+    def last_row(self, rows: I64) -> I64:
+        """The last row of each row's segment."""
+        found: I64 = self.ends[np.searchsorted(self.ends, rows)]
+        return found
+
+    def first_row(self, rows: I64) -> I64:
+        """The first row of each row's segment."""
+        found: I64 = self.starts[np.searchsorted(self.ends, rows)]
+        return found
 
     def row_at(self, target: I64, now: I64) -> tuple[I64, Bool]:
         """The last row at or before an instant, and whether the segment's data reach it."""
-        last = self.last_row[now]
+        last = self.last_row(now)
         row = np.minimum(np.searchsorted(self.ts, target, side="right") - 1, last)
         return row, self.ts[last] >= target
 
@@ -96,22 +111,37 @@ class Future(State):
     def __init__(self, node: Node, timeline: Timeline, index: SessionIndex | None = None) -> None:
         super().__init__(node, timeline)
         self.index = index or SessionIndex()
-        self.parts: list[tuple[npt.NDArray[Any], Bool]] = []
+        self.parts: tuple[list[npt.NDArray[Any]], ...] = ([], [], [])
+        """Of ``packed``, ``where`` and ``upto``."""
+        self.count = 0
         self._runs: Runs | None = None
 
     def push(self, view: View, drop: int) -> None:
         series = view.inputs(self.node)[0]
-        self.parts.append((as_exact(series), present(series)))
+        self._take(view, as_exact(series), present(series))
+
+    def _take(self, view: View, values: npt.NDArray[Any], here: Bool) -> None:
+        # A session has fewer than 2^31 rows; its arrays are what memory goes to.
+        where = view.now[here].astype(np.int32)
+        upto = (self.count + np.cumsum(here)).astype(np.int32)
+        for part, new in zip(self.parts, (values[here], where, upto), strict=True):
+            part.append(new)
+        self.count += where.size
 
     def close(self) -> None:
         """The session is complete: index it.  It may have had no event at all."""
-        parts = self.parts or [(np.empty(0, np.int64), np.empty(0, np.bool_))]
-        self.parts = []
-        values, here = (np.concatenate([part[k] for part in parts]) for k in range(2))
-        self.where = np.flatnonzero(here)
-        self.packed = values[self.where]
-        self.upto = np.cumsum(here, dtype=np.int64)
+        packed, where, upto = self.parts
+        self.packed = joined(packed, np.int64)
+        self.where = joined(where, np.int32)
+        """Rows of the values."""
+        self.upto = joined(upto, np.int32)
         """Values at or before each row."""
+
+    def _upto(self, rows: I64) -> I64:
+        return self.upto[rows].astype(np.int64)
+
+    def _where(self, at: I64) -> I64:
+        return self.where[at].astype(np.int64)
 
     @property
     def runs(self) -> Runs:
@@ -123,16 +153,16 @@ class Future(State):
         """Packed position read, the time it is known, and whether there is one."""
         size, now, index = node.args[0], view.now, self.index
         if node.method.startswith("rows"):
-            at = self.upto[now] - 1 + size
+            at = self._upto(now) - 1 + size
             inside = at < self.where.size
             at = np.minimum(at, max(self.where.size - 1, 0))
-            row = self.where[at] if self.where.size else np.zeros_like(at)
-            return at, index.ts[row], inside & (row <= index.last_row[now])
+            row = self._where(at) if self.where.size else np.zeros_like(at)
+            return at, index.ts[row], inside & (row <= index.last_row(now))
         target = view.t + size
         row, keep = index.row_at(target, now)
-        at = self.upto[row] - 1
+        at = self._upto(row) - 1
         # A value of an earlier segment is none of this one's.
-        keep &= (at >= 0) & (self.where[np.maximum(at, 0)] >= index.first_row[now])
+        keep &= (at >= 0) & (self._where(np.maximum(at, 0)) >= index.first_row(now))
         return np.maximum(at, 0), target, keep
 
     def read(self, node: Node, view: View) -> pl.Series:
@@ -148,7 +178,7 @@ class Future(State):
     def _stretch(self, node: Node, view: View) -> tuple[I64, I64, Bool]:
         """Packed positions after the decision's row and up to t + horizon; data reach that far."""
         row, keep = self.index.row_at(view.t + node.args[0], view.now)
-        return self.upto[view.now], self.upto[np.maximum(row, view.now)], keep
+        return self._upto(view.now), self._upto(np.maximum(row, view.now)), keep
 
     def _extreme(self, node: Node, view: View) -> pl.Series:
         start, stop, keep = self._stretch(node, view)
@@ -169,7 +199,7 @@ class Future(State):
             # One value cannot be beyond both, unless they are the wrong way round.
             side = np.where(touched == stop, 0, np.where(up <= down, 1, -1))
             return masked(side, keep)
-        row = self.where[np.minimum(touched, self.where.size - 1)]
+        row = self._where(np.minimum(touched, self.where.size - 1))
         when = np.where(touched == stop, view.t + node.args[0], self.index.ts[row])
         return masked(when, keep)
 
@@ -180,11 +210,11 @@ class Fills(Future):
     def push(self, view: View, drop: int) -> None:
         price, size = view.inputs(self.node)
         here = present(price) & (as_float(size) > 0)
-        self.parts.append((np.column_stack([as_float(price), as_float(size)]), here))
+        self._take(view, np.column_stack([as_float(price), as_float(size)]), here)
 
     def close(self) -> None:
-        if not self.parts:
-            self.parts = [(np.empty((0, 2)), np.empty(0, np.bool_))]
+        if not self.parts[0]:
+            self.parts[0].append(np.empty((0, 2)))
         super().close()
 
     def read(self, node: Node, view: View) -> pl.Series:

@@ -48,10 +48,10 @@ class KeyedChange(State):
         self.valid.extend(drop, valid)
 
     def read(self, node: Node, view: View) -> pl.Series:
-        keep = view.pick(self.valid.data)
+        keep = view.pick(self.valid)
         if view.known is not None:
             keep = keep & view.known
-        return masked(view.pick(self.values.data), keep)
+        return masked(view.pick(self.values), keep)
 
 
 class LevelMedian(State):

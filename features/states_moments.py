@@ -58,15 +58,14 @@ class Packed(State):
         self.before_segment = int(origin[-1])
 
     def _span(self, node: Node, view: View) -> tuple[I64, I64, Bool]:
-        stop = view.pick(self.count.data)
+        stop = view.pick(self.count)
         if node.method == "rows":
-            keep = view.pick(self.inside.data) >= node.args[0]
+            keep = view.pick(self.inside) >= node.args[0]
             if view.known is not None:
                 keep &= view.known
             return stop - node.args[0], stop, keep
         since, warm = view.since(node.args[0])
-        before = np.maximum(since - 1 - self.timeline.base, 0)
-        return self.count.data[before], stop, warm
+        return self.count.at(since - 1), stop, warm
 
     def read(self, node: Node, view: View) -> pl.Series:
         size, part = node.args

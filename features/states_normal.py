@@ -32,8 +32,8 @@ class DecayedMoments(State):
             kept.extend(drop, new)
 
     def read(self, node: Node, view: View) -> pl.Series:
-        value = view.pick(self.kept[node.args[0]].data)
-        warm = view.t - view.pick(self.timeline.began.data) >= WARM_HALF_LIVES * self.half_life
+        value = view.pick(self.kept[node.args[0]])
+        warm = view.t - view.pick(self.timeline.began) >= WARM_HALF_LIVES * self.half_life
         if view.known is not None:
             warm &= view.known
         return pl.Series("", np.where(warm, value, np.nan)).fill_nan(None)
@@ -58,7 +58,7 @@ class Rank(State):
         self.ranks.extend(drop, out)
 
     def read(self, node: Node, view: View) -> pl.Series:
-        value = view.pick(self.ranks.data)
+        value = view.pick(self.ranks)
         if view.known is not None:
             value = np.where(view.known, value, np.nan)
         return pl.Series("", value).fill_nan(None)

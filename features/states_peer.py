@@ -89,7 +89,7 @@ class Peer(State):
         assert node.inner is not None
         if self._views is None or self._views[0] is not view:
             ts = self.own.ts.data
-            now: I64 = np.searchsorted(ts, view.t, side="left") - 1 + self.own.base
+            now: I64 = np.searchsorted(ts, view.t, side="left") - 1 + self.own.ts.base
             self._views = (view, View(self.own, now, view.t))
         inner = self._views[1]
         values = inner.evaluate([node.inner])[0].cast(pl.Float64)

@@ -33,7 +33,7 @@ class VolumeBuckets(State):
         self.values.extend(drop, out)
 
     def read(self, node: Node, view: View) -> pl.Series:
-        values = self.values.data[view.local]
+        values = view.pick(self.values)
         return masked(values, _known(view, ~np.isnan(values)))
 
 
@@ -69,5 +69,5 @@ class VolumeProfile(State):
             row.extend(drop, values)
 
     def read(self, node: Node, view: View) -> pl.Series:
-        traded = self.rows[-1].data[view.local] > 0
-        return masked(self.rows[node.args[0]].data[view.local], _known(view, traded))
+        traded = view.pick(self.rows[-1]) > 0
+        return masked(view.pick(self.rows[node.args[0]]), _known(view, traded))

@@ -2,7 +2,8 @@
 
 A :class:`Timeline` takes events in chunks.  It keeps no more of the past than the longest window
 in use looks back, so memory does not grow with the session, and where chunks are cut changes
-nothing.  Rows are numbered from the session's first one; ``base`` is the oldest still kept.
+nothing.  Rows are numbered from the session's first one.  Every state keeps what its own nodes look
+back on: one window of half an hour does not make hundreds of decayed sums keep theirs.
 
 A :class:`View` is a set of decision points: for each the number of the last known row (``now``)
 and the time (``t``).  Views of all rows (the event clock), of some rows, and of grid times
@@ -58,17 +59,26 @@ class Series1:
 
     def __init__(self, dtype: Any) -> None:
         self.data = np.empty(0, dtype=dtype)
+        self.base = 0
+        """Number of the first value kept: of its row, where there is one a row."""
         self._room = self.data
         self._stop = 0
         """Where ``data`` ends in the larger array."""
 
+    def at(self, rows: I64) -> npt.NDArray[Any]:
+        """Values of rows by number; of those forgotten, the first one kept (it has no meaning)."""
+        return self.data[np.maximum(rows - self.base, 0)]
+
     def extend(self, drop: int, new: npt.NDArray[Any]) -> None:
         """Forget the first ``drop`` values, append new ones."""
         kept = self.data[drop:]
+        self.base += drop
         total = kept.size + new.size
         ours = self.data.base is self._room and kept.dtype == np.result_type(kept, new)
         if not ours or self._stop + new.size > self._room.size:
-            self._room = np.empty(2 * total, dtype=np.result_type(kept, new))
+            # Room to spare in proportion to what would have to move again.
+            room = total + max(kept.size // 2, 1)
+            self._room = np.empty(room, dtype=np.result_type(kept, new))
             self._room[: kept.size] = kept
             self._stop = kept.size
         self._room[self._stop : self._stop + new.size] = new
@@ -82,6 +92,10 @@ class State(ABC):
     def __init__(self, node: Node, timeline: Timeline) -> None:
         self.node = node
         self.timeline = timeline
+        self.back = timeline.backs.get(node.state_key, 0)
+        """How far (ns) its nodes look back on rows: so long they are kept for it."""
+        self.base = 0
+        """The oldest row kept for it."""
 
     @abstractmethod
     def push(self, view: View, drop: int) -> None:
@@ -126,7 +140,6 @@ class Timeline:
         self.fits = fits or {}
         self.peers = peers or {}
         self.rows = 0
-        self.base = 0
         self.ts = Series1(np.int64)
         self.segment = Series1(np.int64)
         self.first = Series1(np.int64)
@@ -137,12 +150,14 @@ class Timeline:
         self._tail: pl.DataFrame | None = None
         self.frame = pl.DataFrame()
         self.frame_base = 0
-        self.longest = 0
         nodes = reachable(exprs, inside_grids=False)
         self.nodes = {node.key: node for node in nodes}
+        self.backs: dict[str, int] = {}
+        """How far (ns) the nodes of each state look back on rows; 0: on the last row alone."""
         for node in nodes:
-            if node.method in ("window", "ago", "mean"):
-                self.longest = max(self.longest, node.args[0])
+            length = node.args[0] if node.method in ("window", "ago", "mean") else 0
+            self.backs[node.state_key] = max(length, self.backs.get(node.state_key, 0))
+        self.longest = max(self.backs.values(), default=0)
         for node in nodes:
             if futures is not None and node.state_key in futures:
                 self.states[node.state_key] = futures[node.state_key]
@@ -152,8 +167,8 @@ class Timeline:
 
     def push(self, new: Rows) -> View:
         """Take in new rows; returns the view of them (the event clock's)."""
-        drop = self._droppable()
-        self.base += drop
+        oldest = {back: self._oldest(back) for back in {self.longest, *self.backs.values()}}
+        drop = oldest[self.longest] - self.ts.base
         start, count = self.rows, new.ts.size
         before = int(self.segment.data[-1]) if self.segment.data.size else -1
         starts = np.flatnonzero(np.diff(new.segment, prepend=before)) + start
@@ -174,6 +189,8 @@ class Timeline:
         self.rows = start + count
         view = View(self, np.arange(start, self.rows), new.ts, frame=new.frame)
         for state in self._own:
+            drop = oldest[state.back] - state.base
+            state.base += drop
             state.push(view, drop)
         return view
 
@@ -182,13 +199,14 @@ class Timeline:
         for state in self._own:
             state.finish(end)
 
-    def _droppable(self) -> int:
-        """How many of the oldest rows no later decision can need."""
+    def _oldest(self, back: int) -> int:
+        """The oldest row that later decisions can need, looking back so far: the last one at that
+        time and the one before it, which a decision still at the last row may ask for.
+        """
         if not self.ts.data.size:
             return 0
-        limit = self.ts.data[-1] - self.longest
-        kept = int(np.searchsorted(self.ts.data, limit, side="right")) - 1
-        return max(0, min(kept, self.ts.data.size - 1))
+        limit = self.ts.data[-1] - back
+        return self.ts.base + max(0, int(np.searchsorted(self.ts.data, limit, side="right")) - 2)
 
 
 @dataclass
@@ -212,27 +230,22 @@ class View:
         if self.now.size and self.now[0] < 0:
             self.known = self.now >= 0
 
-    @property
-    def local(self) -> I64:
-        """Positions of ``now`` among the kept rows (0 where there is none)."""
-        if not hasattr(self, "_local"):
-            self._local: I64 = np.maximum(self.now - self.timeline.base, 0)
-        return self._local
-
-    def pick(self, values: npt.NDArray[Any], shift: int = 0) -> npt.NDArray[Any]:
-        """Values of kept rows at the decision points, or ``shift`` rows later: not a copy where
-        they are consecutive rows.
+    def pick(self, values: Series1, shift: int = 0) -> npt.NDArray[Any]:
+        """Values at the decision points, or ``shift`` rows later: not a copy where they are
+        consecutive rows.  Where no row is known yet they have no meaning.
         """
+        kept = values.data
         if self.frame is None or not self.now.size:
-            return values[self.local + shift]
-        start = int(self.now[0]) - self.timeline.base + shift
-        return values[start : start + self.now.size]
+            found: npt.NDArray[Any] = kept[np.maximum(self.now - values.base, 0) + shift]
+            return found
+        start = int(self.now[0]) - values.base + shift
+        return kept[start : start + self.now.size]
 
     @property
     def first(self) -> I64:
         """Number of the first row of each decision's segment."""
         if not hasattr(self, "_first"):
-            self._first: I64 = self.timeline.first.data[self.local]
+            self._first: I64 = self.pick(self.timeline.first)
         return self._first
 
     def since(self, length: int) -> tuple[I64, Bool]:
@@ -246,7 +259,7 @@ class View:
             counts = np.empty(limits.size, dtype=np.int64)
             ts = self.timeline.ts.data
             count_until(ts, limits, counts)
-            counts += self.timeline.base
+            counts += self.timeline.ts.base
             warm = counts > self.first
             if self.known is not None:
                 warm &= self.known

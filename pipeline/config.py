@@ -145,6 +145,8 @@ class FeaturesSettings:
     files: tuple[str, ...] = ()
     """Python files with features of the user's own."""
     fits: FitSettings = FitSettings()
+    memory: int = ranged(512, low=16)
+    """MiB that the values a worker computes at once may take; windows come on top."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ _KEYS = {
     "dataset": "`dataset`",
     "root": "`dataset`, `root`",
     "run": "`run_id`, and `dataset`, `symbol` where a run has several",
+    "sweep": "`sweep_id`",
     "source": "`dataset`, and the file",
 }
 
@@ -48,6 +49,7 @@ In SQL, prices read as exact DECIMAL(18,9) and sizes as BIGINT (see [sql.md](sql
 def all_tables() -> list[Table]:
     """Every table with fixed columns, in the order data flows through them."""
     from pipeline.backtest.tables import TABLES as BACKTEST_TABLES
+    from pipeline.sweep.tables import SWEEPS
 
     early = {t.name: t for t in STATIC_TABLES}
     return [
@@ -66,6 +68,7 @@ def all_tables() -> list[Table]:
         early["volumes"],
         early["rolls"],
         *BACKTEST_TABLES,
+        SWEEPS,
     ]
 
 

@@ -95,7 +95,7 @@ class FeatureStage:
     """Features and labels by trading session."""
 
     name = "features"
-    version = 3
+    version = 4
     tables: Sequence[str] = ("features", "labels")
 
     # --- planning -----------------------------------------------------------------------------
@@ -147,7 +147,11 @@ class FeatureStage:
                     before = session_before(symbol.calendar, session)
                     params |= volumes.before(symbol.dataset, symbol.symbol, before)
                 refused = planner.refused(symbol, session)
-                hints = {"files": chosen.files, "fits": needs_fits}
+                hints = {
+                    "files": chosen.files,
+                    "fits": needs_fits,
+                    "memory": settings.features.memory,
+                }
                 tasks.append(Task(partition, inputs, params, hints, weight, refused=refused))
         return tasks
 
@@ -177,7 +181,7 @@ class FeatureStage:
     ) -> None:
         writer: Writer = outputs.writer(table)
         schema = table.schema()
-        for frame in compute(source, columns, clock):
+        for frame in compute(source, columns, clock, task.hints["memory"]):
             arrow = frame.select(schema.names).to_arrow()
             writer.write(arrow.cast(schema))
             outputs.progress(writer.rows)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from pipeline.book.at import BookAt
+    from pipeline.sweep.results import SweepResult
 
 WHICH_COMMAND = {
     "mbo": "mbo ingest",
@@ -50,6 +51,7 @@ WHICH_COMMAND = {
     "fills": "mbo backtest",
     "equity": "mbo backtest",
     "breakdowns": "mbo backtest",
+    "sweeps": "mbo sweep",
 }
 """Which command makes a table, for messages."""
 
@@ -214,7 +216,7 @@ class Lake:
             table, dataset=dataset, symbols=symbols, start=start, end=end, **keys
         )
         runs = groupby(chosen, key=lambda item: item.inside is not None)
-        frames = [self._scan(table, list(items), packed=packed) for packed, items in runs]
+        frames = [self.scan_stored(table, list(items), packed=packed) for packed, items in runs]
         whole = frames[0] if len(frames) == 1 else pl.concat(frames)
         patterns = symbols if isinstance(symbols, str | None) else ",".join(symbols)
         asked = series_in(patterns)
@@ -239,9 +241,13 @@ class Lake:
         schema = {**kinds, "series": pl.String, "roll": pl.Int32}
         return pl.LazyFrame(rows, schema=schema, orient="row")
 
-    def _scan(self, table: str, chosen: Sequence[Stored], *, packed: bool) -> pl.LazyFrame:
-        """Partitions of one layout; of packed days only the files of the symbols chosen, and of
-        these, by the statistics of ``symbol``, only their row groups are read.
+    def scan_stored(
+        self, table: str, chosen: Sequence[Stored], *, packed: bool = False
+    ) -> pl.LazyFrame:
+        """A lazy frame of partitions of one layout that were chosen already.
+
+        Of packed days only the files of the symbols chosen, and of these, by the statistics of
+        ``symbol``, only their row groups are read.
         """
         import polars as pl
 
@@ -309,16 +315,25 @@ class Lake:
         RequestError
             If no run, or more than one, begins like that.
         """
-        known = self.run_ids()
-        matching = [name for name in known if name.startswith(run_id)]
-        if len(matching) != 1:
-            if matching:
-                raise RequestError(f"run {run_id!r} is ambiguous: {', '.join(matching)}")
-            raise RequestError.unknown("run", run_id, known, where=str(self.root))
-        return Run(matching[0], self)
+        return Run(_one_of("run", run_id, self.run_ids(), self.root), self)
 
     def run_ids(self) -> list[str]:
         return [item.partition["run_id"] for item in self.catalog.partitions("runs")]
+
+    def sweep(self, sweep_id: str) -> SweepResult:
+        """A sweep by its id, or by enough of its first characters.
+
+        Raises
+        ------
+        RequestError
+            If no sweep, or more than one, begins like that.
+        """
+        from pipeline.sweep.results import SweepResult
+
+        return SweepResult(_one_of("sweep", sweep_id, self.sweep_ids(), self.root), self)
+
+    def sweep_ids(self) -> list[str]:
+        return [item.partition["sweep_id"] for item in self.catalog.partitions("sweeps")]
 
     def sql(self, query: str) -> pl.DataFrame:
         """Run a DuckDB query over the lake's tables and return its rows.
@@ -346,6 +361,16 @@ class Lake:
             names = self.scan("instruments").select("symbol").collect()["symbol"].to_list()
             raise RequestError.unknown("symbol", symbol, names, where="instruments")
         return rows.row(-1, named=True)
+
+
+def _one_of(kind: str, given: str, known: Sequence[str], root: Path) -> str:
+    """The one id that begins like this."""
+    matching = [name for name in known if name.startswith(given)]
+    if len(matching) == 1:
+        return matching[0]
+    if matching:
+        raise RequestError(f"{kind} {given!r} is ambiguous: {', '.join(matching)}")
+    raise RequestError.unknown(kind, given, known, where=str(root))
 
 
 def _implied_set(table: str, stored: Sequence[Stored]) -> str | None:

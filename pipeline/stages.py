@@ -24,6 +24,7 @@ STAGES: dict[str, str] = {
     "features": "pipeline.featurise:FEATURES",
     "simulate": "pipeline.backtest.stage:SIMULATE",
     "summarise": "pipeline.backtest.stage:SUMMARISE",
+    "sweep": "pipeline.sweep.stage:SWEEP",
 }
 
 

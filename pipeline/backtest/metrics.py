@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -27,12 +27,9 @@ from pipeline.backtest.curve import (
     time_sums,
 )
 from pipeline.backtest.fill_figures import grouped, ratio
-from pipeline.backtest.tables import MARKOUT_HORIZONS
+from pipeline.backtest.tables import MARKOUT_HORIZONS, MIN_SESSIONS, SESSIONS_A_YEAR
 from pipeline.backtest.trades import Books, replay_ledger, trade_figures
 from pipeline.units import NS_PER_S
-
-MIN_SESSIONS: Final = 20
-SESSIONS_A_YEAR: Final = 252
 
 
 @dataclass(frozen=True)

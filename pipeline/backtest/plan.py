@@ -84,7 +84,7 @@ class Instruments:
 
 
 def plan_run(request: Request, catalog: Catalog, selection: Selection) -> list[Task]:
-    """A task a dataset and symbol; sets the request's ``run_id`` and ``skipped``.
+    """A task a dataset and symbol; sets of the request what is known once planned.
 
     Raises
     ------
@@ -106,6 +106,8 @@ def plan_run(request: Request, catalog: Catalog, selection: Selection) -> list[T
         hint = "; --partial trades incomplete ones" if _INCOMPLETE in reasons else ""
         raise RequestError(f"no session to trade: {'; '.join(sorted(reasons))}{hint}")
     request.rolls = [str(roll) for roll in planner.done]
+    request.sessions = tuple(sorted({day for draft in drafts for day in draft.sessions}))
+    request.currencies = tuple(sorted({draft.currency for draft in drafts}))
     request.run_id = _run_id(request, catalog, drafts)
     return [draft.task(request.run_id) for draft in drafts]
 
@@ -186,6 +188,9 @@ class _Draft:
     params: Mapping[str, Any]
     hints: Mapping[str, Any]
     weight: int
+    sessions: tuple[date, ...]
+    """Those in which it decides."""
+    currency: str
 
     def task(self, run_id: str) -> Task:
         partition = Partition.of(run_id=run_id, dataset=self.dataset, symbol=self.symbol)
@@ -396,6 +401,8 @@ class _Planner:
                 "latency_table": request.table.path if request.table else None,
             },
             sum(days[day].rows for day in wanted),
+            tuple(item.session.date for item in planned if item.exit != AT_OPEN),
+            contract.currency,
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Request:
-    """What ``mbo backtest`` was asked for.  ``run_id`` and ``skipped`` are known once planned."""
+    """What ``mbo backtest`` was asked for.  What follows ``capital`` is known once planned."""
 
     asked: str
     """The strategy as named on the command line: a name or ``path/to/file.py:name``."""
@@ -41,6 +42,10 @@ class Request:
     interpret: bool = False
     """Run the strategy's Python as it is, even where the result is there."""
     run_id: str = ""
+    sessions: tuple[date, ...] = ()
+    """Sessions that are traded, in any symbol, in order."""
+    currencies: tuple[str, ...] = ()
+    """Currencies it makes money in."""
     skipped: dict[str, dict[str, str]] = field(default_factory=dict)
     """By symbol and session: why it is not traded."""
     rolls: list[str] = field(default_factory=list)

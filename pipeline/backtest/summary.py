@@ -9,8 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline.backtest.metrics import MIN_SESSIONS
-from pipeline.backtest.tables import READINGS
+from pipeline.backtest.tables import MIN_SESSIONS, READINGS
 
 Row = Mapping[str, Any]
 NONE: Final = "-"

@@ -13,6 +13,10 @@ import pyarrow as pa
 from pipeline.columns import MONEY, PRICE, SIZE, TEXT, TS, Column, col
 from pipeline.tables import Table
 
+MIN_SESSIONS: Final = 20
+"""Ratios of returns are null under so many sessions."""
+SESSIONS_A_YEAR: Final = 252
+
 READINGS: Final = ("optimistic", "exact", "pessimistic")
 """Text of ``reading`` by its code in kernels; see :mod:`pipeline.backtest.rules`."""
 

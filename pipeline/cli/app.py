@@ -8,6 +8,7 @@ from pipeline.cli import bench, book_at, look, query, stages
 from pipeline.cli.check import check
 from pipeline.cli.common import command
 from pipeline.cli.report import report
+from pipeline.cli.sweep import sweep
 from pipeline.cli.verify import verify
 
 app = typer.Typer(
@@ -31,6 +32,7 @@ for name, function in (
     ("book", stages.book),
     ("features", stages.features),
     ("backtest", stages.backtest),
+    ("sweep", sweep),
     ("report", report),
     ("verify", verify),
     ("check", check),

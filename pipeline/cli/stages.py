@@ -270,7 +270,7 @@ def book(
     return finish(call, run_stages(call, stages, settings))
 
 
-def _feature_stages(settings: Settings) -> list[str]:
+def feature_stages(settings: Settings) -> list[str]:
     """What `mbo features` runs; past sessions are summed up only where the set asks for it."""
     from pipeline.fitting import chosen_set
 
@@ -280,7 +280,13 @@ def _feature_stages(settings: Settings) -> list[str]:
     return ["ingest", "instruments", "book", *between, "features"]
 
 
-def _peers(settings: Settings) -> list[str]:
+def stages_before(settings: Settings, *, reads_features: bool) -> list[Stage]:
+    """What a backtest needs done: features only where the strategy reads any."""
+    names = ["ingest", "instruments", "book", "rolls"]
+    return load(feature_stages(settings) if reads_features else names, settings, explicit_raw=False)
+
+
+def peers_of(settings: Settings) -> list[str]:
     """Other symbols that the feature set reads."""
     from pipeline.fitting import chosen_set
 
@@ -298,8 +304,8 @@ def features(
     Example: mbo features --set default --symbols ESM5
     """
     settings = call.settings.with_values(features={"set": set_})
-    stages = load(_feature_stages(settings), settings, explicit_raw=False)
-    return finish(call, run_stages(call, stages, settings, peers=_peers(settings)))
+    stages = load(feature_stages(settings), settings, explicit_raw=False)
+    return finish(call, run_stages(call, stages, settings, peers=peers_of(settings)))
 
 
 def backtest(
@@ -309,7 +315,8 @@ def backtest(
         list[str] | None, typer.Option("-p", "--param", help="key=value; may be repeated.")
     ] = None,
     latency: Annotated[
-        str | None, typer.Option("--latency", help="Decision to venue, e.g. 250us, 1ms.")
+        str | None,
+        typer.Option("--latency", help="Decision to venue, e.g. 1ms; several: 0,1ms,5ms."),
     ] = None,
     fees: Annotated[str | None, typer.Option("--fees", help="Fee schedule [fees.NAME].")] = None,
     set_: Annotated[str | None, typer.Option("--set", help="Feature set to read.")] = None,
@@ -326,15 +333,19 @@ def backtest(
     """Run one backtest; print and store its result.
 
     A strategy is a name (`mbo list strategies`) or a class of a file of yours. --latency takes a
-    duration, lognormal:MEDIAN:SIGMA or table:FILE.
+    duration, lognormal:MEDIAN:SIGMA or table:FILE; several with commas show how the result decays.
 
     Example: mbo backtest mean_reversion -p entry_z=2.0 --latency 1ms
     """
     from pipeline.backtest.command import prepare, present
+    from pipeline.backtest.tables import READINGS
 
+    several = latency is not None and "," in latency
+    if several and not readings and call.settings.backtest.readings == Settings().backtest.readings:
+        readings = ",".join(READINGS)
     settings = call.settings.with_values(
         backtest={
-            "latency": latency,
+            "latency": None if several else latency,
             "fees": fees,
             "set": set_,
             "readings": tuple(r.strip() for r in readings.split(",")) if readings else None,
@@ -344,12 +355,15 @@ def backtest(
     settings = settings.with_values(
         features={"set": settings.backtest.set or settings.features.set}
     )
+    if several:
+        from pipeline.cli.sweep import run_and_show
+        from pipeline.sweep.request import prepare_decay
+
+        many = prepare_decay(strategy, parameters or [], settings, str(latency))
+        return run_and_show(call, many, decay=True)
     request = prepare(strategy, parameters or [], settings, interpret=interpret)
-    needed = _feature_stages(settings)
-    if not request.strategy.features():
-        needed = ["ingest", "instruments", "book", "rolls"]
-    earlier = load(needed, settings, explicit_raw=False)
-    summaries = run_stages(call, earlier, settings, peers=_peers(settings))
+    earlier = stages_before(settings, reads_features=bool(request.strategy.features()))
+    summaries = run_stages(call, earlier, settings, peers=peers_of(settings))
     if call.dry_run:
         return finish(
             call, [*summaries, *run_stages(call, request.stages(), settings, first=False)]

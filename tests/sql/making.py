@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from pipeline.backtest.tables import BREAKDOWNS, EQUITY, FILLS, ORDERS, RUNS
 from pipeline.columns import Column
 from pipeline.stage import Partition
+from pipeline.sweep.tables import SWEEPS
 from pipeline.tables import (
     FEATURE_KEYS,
     FLOW,
@@ -162,6 +163,8 @@ def full_lake(root: Path) -> Path:
     run = Partition.of(run_id="r1")
     of_symbol = Partition.of(run_id="r1", dataset="GLBX.MDP3", symbol="ESM5")
     write(root, RUNS, run, [{"reading": "exact", "net": Decimal("12.5"), "strategy": "mr"}])
+    trial = {"run_id": "r1", "reading": "exact", "metric": "net", "role": "all", "value": 12.5}
+    write(root, SWEEPS, Partition.of(sweep_id="s1"), [{**trial, "point": '{"size": "1"}'}])
     write(root, ORDERS, of_symbol, [{"order": 0, "size": 1, "price": 5000 * PX}])
     write(
         root,

@@ -97,7 +97,8 @@ def decoupled(s: Session, i: int, t: int, horizon: str, rows: int) -> Label:
 def classed(found: Label, alpha: int) -> Label:
     if found[0] is None:
         return NONE
-    return int(found[0] > alpha / 100) - int(found[0] < -alpha / 100), found[1]
+    move = round(found[0], 10)  # moves are multiples of a fraction of a tick, but for rounding
+    return int(move > alpha / 100) - int(move < -alpha / 100), found[1]
 
 
 def touch(s: Session, i: int) -> tuple[Value, Value]:
