@@ -146,8 +146,9 @@ def plain_numpy(lake: Path, out: Path) -> None:
 # --- figures -----------------------------------------------------------------------------------
 
 
-def _write_sets(folder: Path) -> Path:
-    lines = []
+def write_sets(folder: Path, head: str = "") -> Path:
+    """A settings file with the sets `bench` and `five`, below other settings."""
+    lines = [head]
     for name, columns in (("bench", TIER1), ("five", FIVE)):
         quoted = ", ".join(f'"{column}"' for column in columns)
         lines.append(f"[features.sets.{name}]\nfeatures = [{quoted}]\n")
@@ -158,7 +159,7 @@ def _write_sets(folder: Path) -> Path:
 
 def stage_figures(file: Path, folder: Path) -> Iterator[Report]:
     """`mbo features` on the list, and on five beside the yardsticks."""
-    lake, settings = folder / "lake", _write_sets(folder)
+    lake, settings = folder / "lake", write_sets(folder)
     common = ["--lake", str(lake), "--workers", "1", "--quiet", "--config", str(settings)]
     beside = [str(path) for path in sorted(file.parent.glob("*.definition.dbn.zst"))]
     environment = ALONE | ONE_THREAD
