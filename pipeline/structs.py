@@ -33,6 +33,7 @@ from typing import (
     get_origin,
     get_type_hints,
 )
+from weakref import WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -49,6 +50,10 @@ Floats1: TypeAlias = Annotated[npt.NDArray[np.float64], (np.float64, 1)]
 Floats2: TypeAlias = Annotated[npt.NDArray[np.float64], (np.float64, 2)]
 
 _WORD: Final = 8
+
+
+_living: WeakValueDictionary[int, Struct] = WeakValueDictionary()
+"""By address."""
 
 
 class Word(NamedTuple):
@@ -85,6 +90,7 @@ class Struct:
 
     def __init__(self, **arrays: Any) -> None:
         object.__setattr__(self, "memory", np.zeros(self._size, np.int64))
+        _living[self.address] = self
         for name, value in arrays.items():
             setattr(self, name, value)
 
@@ -260,13 +266,25 @@ def _lower_set(context: Any, builder: Any, sig: Any, args: Any, name: str) -> No
 
 
 def at_address(cls: type[Struct]) -> Any:
-    """A function for compiled code: the struct of a class whose block is at an address."""
+    """A function for methods and compiled code: the struct of a class whose block is at an
+    address.
+    """
 
     def cast(typing_context: Any, address: Any) -> Any:
         del typing_context, address
         return type_of(cls)(types.int64), lambda *generation: generation[-1][0]
 
-    return nb.extending.intrinsic(cast)
+    compiled = nb.extending.intrinsic(cast)
+
+    def at(address: int) -> Struct:
+        return _living[int(address)]
+
+    def choose(address: Any) -> Any:
+        del address
+        return lambda address: compiled(address)  # noqa: PLW0108 - numba wants a function here
+
+    nb.extending.overload(at, strict=False)(choose)
+    return at
 
 
 def compilable(function: F) -> F:

@@ -57,6 +57,8 @@ class Market(Struct, words=_WORDS):
     """The last decision point's features, nan where undefined."""
     peers: Ints1
     """Addresses of the markets of all instruments of the run, this one's among them."""
+    mail: Ints1
+    """By instrument: whether this callback has given it commands."""
     seen: Book
     """The book as received; kept only where a strategy reads beyond the touch."""
 
@@ -245,6 +247,7 @@ def _place(
         m.overflow = 1
         return -1
     m.n_commands = k + 1
+    m.mail[m.instrument] = 1
     order, rows = m.next_order, m.commands
     m.next_order = order + 1
     rows[k, la.C_KIND] = la.PLACE
@@ -267,6 +270,7 @@ def _command(m: Any, kind: Any, order: Any, price: Any, size: Any) -> None:
         m.overflow = 1
         return
     m.n_commands = k + 1
+    m.mail[m.instrument] = 1
     rows = m.commands
     rows[k, la.C_KIND] = kind
     rows[k, la.C_ORDER] = order
@@ -319,7 +323,9 @@ _at = at_address(Market)
 
 @compilable
 def _market_of(m: Any, instrument: Any) -> Market:
-    return _at(m.peers[instrument])  # type: ignore[no-any-return]
+    peer = _at(m.peers[instrument])
+    peer.now = m.now
+    return peer  # type: ignore[no-any-return]
 
 
 methods(

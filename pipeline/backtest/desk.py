@@ -20,6 +20,7 @@ from pipeline.units import NS_PER_S, UNDEF_PRICE
 from strategies import layout as la
 
 NOW, EVENT, BID, ASK = (la.WORD[name] for name in ("now", "event", "bid", "ask"))
+INSTRUMENT = la.WORD["instrument"]
 POSITION, CASH, FEES = (la.WORD[name] for name in ("position", "cash", "fees"))
 WORKING, FIRST_KNOWN, NEXT_ORDER = (la.WORD[n] for n in ("working", "first_known", "next_order"))
 N_COMMANDS, OVERFLOW, TIMER = (la.WORD[name] for name in ("n_commands", "overflow", "timer"))
@@ -246,6 +247,7 @@ def obey(sim: Sim, time: Scalar) -> None:
                 meta[st.SESSION], np.int64(0), np.int64(0),
             )  # fmt: skip
     block[N_COMMANDS] = 0
+    sim.mail[block[INSTRUMENT]] = 0
 
 
 @inner
@@ -260,6 +262,10 @@ def ask_strategy(sim: Sim, kind: Scalar, time: Scalar) -> None:
         return
     if block[N_COMMANDS] > 0:
         obey(sim, time)
+    if sim.mail.shape[0] > 1:
+        for k in range(sim.mail.shape[0]):
+            if sim.mail[k] != 0:
+                meta[st.LETTERS] = 1
 
 
 # --- hearing --------------------------------------------------------------------------------------

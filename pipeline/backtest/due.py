@@ -245,3 +245,6 @@ def run_due(sim: Sim, before: Scalar) -> Scalar:
             executor.watch_losses(sim, time)
         if meta[st.FAILED] != 0:
             return np.int64(st.STRATEGY_FAILED)
+        if meta[st.LETTERS] != 0:
+            meta[st.LETTERS] = 0
+            return np.int64(st.FOREIGN)

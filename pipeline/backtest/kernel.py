@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.backtest import state as st
+from pipeline.backtest.desk import obey
 from pipeline.backtest.due import end_session, lacking, run_due
 from pipeline.backtest.feed import depart, feed_lacks, travel
 from pipeline.backtest.rules import (
@@ -206,16 +207,23 @@ def replay(sim: Sim, records: Records, start: Scalar, limit: Scalar) -> tuple[Sc
 
 
 @kernel
-def finish(sim: Sim, until: Scalar, complete: Scalar) -> Scalar:
+def finish(sim: Sim, until: Scalar, what: Scalar) -> Scalar:
     """After the last record: let everything happen up to a time, then stop.
 
-    ``complete``: the timetable itself ended the last session; otherwise what still rests ends
-    with the data.
+    ``what``: AT_ITS_END, the timetable itself ended the last session; CUT_OFF, what still rests
+    ends with the data; ONLY_WAIT, there will be more; ONLY_OBEY, at that time a callback of
+    another instrument has left commands here.
     """
+    if what == st.ONLY_OBEY:
+        lack = lacking(sim)
+        if lack != st.DONE:
+            return lack
+        obey(sim, until)
+        return np.int64(st.DONE)
     status = run_due(sim, until)
-    if status != st.DONE:
+    if status != st.DONE or what == st.ONLY_WAIT:
         return status
-    if complete == 0 and sim.meta[st.LOADED]:
+    if what == st.CUT_OFF and sim.meta[st.LOADED]:
         lack = lacking(sim)
         if lack != st.DONE:
             return lack

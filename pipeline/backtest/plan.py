@@ -31,6 +31,7 @@ from pipeline.contracts import resolve
 from pipeline.errors import RequestError
 from pipeline.gates import Gates
 from pipeline.stage import Catalog, Partition, Ref, Selection, Stored, TableRef, Task, require
+from strategies.event import EventStrategy
 
 FIFO = "F"
 """The match algorithm whose queue the exact reading knows."""
@@ -109,7 +110,29 @@ def plan_run(request: Request, catalog: Catalog, selection: Selection) -> list[T
     request.sessions = tuple(sorted({day for draft in drafts for day in draft.sessions}))
     request.currencies = tuple(sorted({draft.currency for draft in drafts}))
     request.run_id = _run_id(request, catalog, drafts)
-    return [draft.task(request.run_id) for draft in drafts]
+    groups_of_drafts = [drafts] if _together(request) else [[draft] for draft in drafts]
+    return [_task(request, group) for group in groups_of_drafts]
+
+
+def _together(request: Request) -> bool:
+    strategy = request.strategy
+    return isinstance(strategy, EventStrategy) and strategy.together
+
+
+def _task(request: Request, drafts: Sequence[_Draft]) -> Task:
+    """The task of one instrument, or of several that are traded together."""
+    parts = tuple(
+        Partition.of(run_id=request.run_id, dataset=d.dataset, symbol=d.symbol) for d in drafts
+    )
+    hints = {"strategy": request.asked, "interpret": request.interpret}
+    return Task(
+        parts[0],
+        tuple(ref for draft in drafts for ref in draft.inputs),
+        {"legs": [draft.params for draft in drafts]},
+        hints,
+        sum(draft.weight for draft in drafts),
+        outputs=parts if len(parts) > 1 else (),
+    )
 
 
 @dataclass(frozen=True)
@@ -186,15 +209,10 @@ class _Draft:
     symbol: str
     inputs: tuple[Ref, ...]
     params: Mapping[str, Any]
-    hints: Mapping[str, Any]
     weight: int
     sessions: tuple[date, ...]
     """Those in which it decides."""
     currency: str
-
-    def task(self, run_id: str) -> Task:
-        partition = Partition.of(run_id=run_id, dataset=self.dataset, symbol=self.symbol)
-        return Task(partition, self.inputs, self.params, self.hints, self.weight)
 
 
 @dataclass(frozen=True)
@@ -395,11 +413,6 @@ class _Planner:
             symbol,
             tuple(inputs),
             params,
-            {
-                "strategy": request.asked,
-                "interpret": request.interpret,
-                "latency_table": request.table.path if request.table else None,
-            },
             sum(days[day].rows for day in wanted),
             tuple(item.session.date for item in planned if item.exit != AT_OPEN),
             contract.currency,

@@ -7,6 +7,7 @@ session, and hands out the rows that are final, so that memory does not grow wit
 from __future__ import annotations
 
 import traceback
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,12 +20,12 @@ from pipeline.backtest import state as st
 from pipeline.backtest.kernel import finish, replay
 from pipeline.backtest.state import Sim, grow_sim, new_sim
 from pipeline.backtest.tables import MARKOUT_HORIZONS, READINGS
-from pipeline.book.columns import Chunk
+from pipeline.book.columns import Chunk, take
 from pipeline.book.layout import I64, Book, new_book
 from pipeline.book.tape import Records, no_records
 from pipeline.errors import InputError
 from pipeline.instants import format_instant
-from pipeline.units import NS_PER_MINUTE, NS_PER_S, event_base
+from pipeline.units import F_SNAPSHOT, NS_PER_MINUTE, NS_PER_S, UNDEF_PRICE, event_base
 from strategies import layout as la
 from strategies.layout import WAKES
 from strategies.market import Market
@@ -238,6 +239,9 @@ class Replay:
         self.running: Running | None = None
         self._market: Market | None = None
         self._key: tuple[int, int] | None = None
+        self._parts: deque[Chunk] = deque()
+        self._at = 0
+        """Records of the first part that have been run."""
 
     def employ(self, running: Running, sessions: Sequence[SessionTimes], number: int = 0) -> None:
         """Let an event strategy trade here; it was given this :meth:`market`."""
@@ -267,6 +271,7 @@ class Replay:
                 known=sim.known,
                 features=sim.features,
                 peers=np.zeros(1, np.int64),
+                mail=sim.mail,
                 seen=sim.seen,
             )
             self._market.peers = np.array([self._market.address], np.int64)
@@ -289,6 +294,8 @@ class Replay:
         ``known`` and ``bad`` say what is known of its contents, ``since`` its first record's
         ``ts_recv``.
         """
+        if self.sim.meta[st.N_LIVE : st.N_LIVE + 2].any() or self.sim.meta[st.N_SPECIAL]:
+            self._drop_orders()  # records are missing between: nobody knows what became of them
         self._key = key
         self.sim.book, self.sim.taken = book, np.zeros(len(book.orders), np.int64)
         meta = self.sim.meta
@@ -306,8 +313,21 @@ class Replay:
         self.sim.meta[st.EVENT_BASE] = event_base(date)
         self.sim.meta[st.EVENT_NUMBER] = 0
 
+    # --- records ----------------------------------------------------------------------------------
+
     def feed(self, chunk: Chunk) -> None:
         """Run records through the simulation.
+
+        Raises
+        ------
+        InputError
+            If they are of several publishers or instruments at once, or the strategy fails.
+        """
+        self.offer(chunk)
+        self.advance(st.NEVER)
+
+    def offer(self, chunk: Chunk) -> None:
+        """Take up records, to be run by :meth:`advance`; the last ones must have been.
 
         Raises
         ------
@@ -316,43 +336,102 @@ class Replay:
         """
         if not len(chunk.publisher):
             return
-        key = (int(chunk.publisher[0]), int(chunk.instrument[0]))
-        if (chunk.publisher != key[0]).any() or (chunk.instrument != key[1]).any():
-            self._feed_parts(chunk)
-            return
-        if self._key is not None and key != self._key:
-            self._change_instrument()
-        self._key = key
-        self._run(chunk.records)
-
-    def _feed_parts(self, chunk: Chunk) -> None:
-        """A chunk in which the instrument changes once: each part by itself."""
-        from pipeline.book.columns import take
-
         keys = chunk.publisher.astype(np.int64) << 32 | chunk.instrument.astype(np.int64)
         starts = np.flatnonzero(np.diff(keys)) + 1
-        if len(np.unique(keys)) <= len(starts):
+        if len(starts) and len(np.unique(keys)) <= len(starts):
             raise InputError(
                 "records of several publishers or instruments alternate under one symbol; "
                 "a simulation needs one book"
             )
+        # The symbol may have another instrument from some record on.
         for start, stop in zip([0, *starts], [*starts, len(keys)], strict=True):
-            self.feed(take(chunk, slice(int(start), int(stop))))
+            whole = len(starts) == 0
+            self._parts.append(chunk if whole else take(chunk, slice(int(start), int(stop))))
+
+    @property
+    def idle(self) -> bool:
+        """All records that were offered have been run."""
+        return not self._parts
+
+    @property
+    def bound(self) -> int:
+        """Nothing happens here before this time."""
+        meta = self.sim.meta
+        due = int(meta[st.NEXT_DUE])
+        if self.idle:
+            return due
+        if meta[st.IN_EVENT]:
+            return -st.NEVER
+        records, at = self._parts[0].records, self._at
+        time = int(records.ts_event[at])
+        if records.flags[at] & F_SNAPSHOT:
+            time = int(records.ts_recv[at])
+        elif time == UNDEF_PRICE:
+            time = int(meta[st.CLOCK])
+        return min(due, time)
+
+    def advance(self, limit: int) -> int:
+        """Let everything happen before a time, as far as there are records; returns the time of
+        the last callback.  Stops early where a callback has sent orders elsewhere.
+        """
+        while True:
+            if self.idle:
+                if limit == st.NEVER:
+                    break
+                status = int(finish(self.sim, limit, st.ONLY_WAIT))
+            else:
+                status = self._run_part(limit)
+            if status in (st.PAUSED, st.FOREIGN) or (status == st.DONE and self.idle):
+                break
+            if status != st.DONE:
+                self._provide(status)
+        return int(self.sim.block[la.WORD["now"]])
+
+    def _run_part(self, limit: int) -> int:
+        part = self._parts[0]
+        if self._at == 0:
+            key = (int(part.publisher[0]), int(part.instrument[0]))
+            if self._key is not None and key != self._key:
+                self._change_instrument()
+            self._key = key
+        status, self._at = (int(v) for v in replay(self.sim, part.records, self._at, limit))
+        if status == st.DONE and self._at == len(part.publisher):
+            self._parts.popleft()
+            self._at = 0
+        return status
 
     def _change_instrument(self) -> None:
         """The symbol has another instrument now: its book is another, and ours are gone."""
+        self._drop_orders()
+        self.start_book(None, new_book(rule=self.rule), known=False)
+
+    def _drop_orders(self) -> None:
         clear = empty_records(1)
         clear.action[0] = ord("R")
         clear.record[0] = self.sim.meta[st.LAST_RECORD]
-        self._run(clear)
-        self.start_book(None, new_book(rule=self.rule), known=False)
+        at = 0
+        while at < 1:
+            status, at = (int(v) for v in replay(self.sim, clear, at, st.NEVER))
+            if status != st.DONE:
+                self._provide(status)
 
-    def _run(self, records: Records, limit: int = st.NEVER) -> None:
-        at, total = 0, len(records.flags)
-        while True:
-            status, at = (int(v) for v in replay(self.sim, records, at, limit))
-            if status == st.DONE and at == total:
-                return
+    # --- together with others ---------------------------------------------------------------------
+
+    def join(self, addresses: I64, mail: I64) -> None:
+        """Be one of several instruments; ``mail`` says who has been sent commands."""
+        market = self.market()
+        market.peers, market.mail = addresses, mail
+        market.instruments = len(addresses)
+        self.sim.mail = mail
+
+    def letters(self) -> list[int]:
+        """Numbers of the instruments that a callback here has sent commands to."""
+        own = int(self.sim.block[la.WORD["instrument"]])
+        return [int(k) for k in np.flatnonzero(self.sim.mail) if k != own]
+
+    def obey(self, time: int) -> None:
+        """Carry out the commands of a callback of another instrument."""
+        while (status := int(finish(self.sim, time, st.ONLY_OBEY))) != st.DONE:
             self._provide(status)
 
     def _provide(self, status: int) -> None:
@@ -424,7 +503,7 @@ class Replay:
         complete = until is not None
         limit = self.clock + 1 if until is None else max(until, self.clock + 1)
         while True:
-            status = int(finish(self.sim, limit, int(complete)))
+            status = int(finish(self.sim, limit, st.AT_ITS_END if complete else st.CUT_OFF))
             if status == st.DONE:
                 return
             self._provide(status)

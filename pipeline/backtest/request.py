@@ -115,7 +115,7 @@ class Request:
         limits = self.limits
         return {
             "latency": {k: [v.ns, v.sigma] for k, v in self.latencies.items()},
-            "latency_table": self.table.sha256 if self.table else None,
+            "latency_table": [self.table.path, self.table.sha256] if self.table else None,
             "seed": self.settings.backtest.seed,
             "limits": [
                 limits.order_size,

@@ -71,15 +71,13 @@ SENT, RESTING, FILLED, CANCELLED, REJECTED, EXPIRED = range(6)
     WHY_NOT_WHOLE,
     WHY_SELF_MATCH,
     WHY_STOP_PASSED,
-    WHY_NO_TOUCH,
     WHY_RISK_SIZE,
     WHY_RISK_POSITION,
     WHY_RISK_RATE,
     WHY_RISK_LOSS,
     WHY_FLATTENING,
     WHY_BAD_ORDER,
-    WHY_GAP,
-) = range(22)
+) = range(20)
 
 # --- fills: int64[n, 20] --------------------------------------------------------------------------
 (
@@ -318,7 +316,7 @@ OPTIMISTIC, EXACT, PESSIMISTIC = range(3)
     STARTED,  # initialize has been called
     SEEN_BID,  # the touch of the last on_market_event
     SEEN_ASK,
-    PAUSED_AT,
+    LETTERS,  # a callback has sent commands to another instrument
 ) = range(101)
 META_SIZE: Final = 128
 
@@ -343,7 +341,10 @@ X_SENT, X_RESTING, X_CANCELLING, X_REPLACING = range(4)
     NEED_ROWS,
     STRATEGY_FAILED,
     PAUSED,
-) = range(17)
+    FOREIGN,  # a callback has sent orders to another instrument
+) = range(18)
+CUT_OFF, AT_ITS_END, ONLY_WAIT, ONLY_OBEY = range(4)
+"""What :func:`~pipeline.backtest.kernel.finish` is to do."""
 
 
 class Sim(Struct):
@@ -387,6 +388,8 @@ class Sim(Struct):
     """[decision points, features] of the session, beside ``decisions``."""
     features: Floats1
     seen: Book
+    mail: Ints1
+    """[instruments of the run] who has been sent commands."""
 
 
 def new_sim(
@@ -436,6 +439,7 @@ def new_sim(
         values=np.zeros((0, features), np.float64),
         features=np.full(features, np.nan),
         seen=new_book(orders=4096, levels=1024, rule=rule),
+        mail=np.zeros(1, np.int64),
     )
 
 

@@ -44,14 +44,12 @@ ORDER_REASONS: Final = (
     "not_whole",
     "self_match",
     "stop_passed",
-    "no_touch",
     "risk_size",
     "risk_position",
     "risk_rate",
     "risk_loss",
     "flattening",
     "bad_order",
-    "gap",
 )
 """Text of ``orders.reason``: why an order ended without being filled whole."""
 

@@ -1,0 +1,91 @@
+"""Several instruments in one simulation: who is next, and messages between them.
+
+Each instrument has its own book, orders and queue of what is under way.  The one whose next thing
+comes first goes on until another's comes first; at equal times the one named first.  So a
+callback sees every instrument as it had been received by then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from pipeline.backtest import state as st
+from pipeline.backtest.leg import Leg
+from pipeline.backtest.replay import Replay
+from pipeline.book.columns import Chunk
+from pipeline.stage import Outputs
+from strategies.running import Program
+
+
+def run_together(legs: Sequence[Leg], program: Program, outputs: Outputs) -> None:
+    """Run all readings of instruments that are traded together, one reading after the other."""
+    readings = len(legs[0].replays)
+    total = readings * sum(leg.records for leg in legs)
+    done = 0
+    for reading in range(readings):
+        streams = [_Stream(leg, leg.replays[reading]) for leg in legs]
+        _employ(program, streams)
+        for moved in _interleave(streams):
+            done += moved
+            outputs.progress(done, total)
+            for leg in legs:
+                leg.write(reading)
+        for leg in legs:
+            leg.finish(reading)
+
+
+class _Stream:
+    """An instrument's records, a chunk at a time, and its simulation."""
+
+    def __init__(self, leg: Leg, replay: Replay) -> None:
+        self.leg = leg
+        self.replay = replay
+        self._chunks: Iterator[Chunk] = leg.chunks([replay])
+        self.over = False
+
+    def refill(self) -> int:
+        """See to it that there is a record to go on with; returns how many were decoded."""
+        moved = 0
+        while not self.over and self.replay.idle:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                self.over = True
+                break
+            moved += len(chunk.publisher)
+            self.replay.offer(chunk)
+        return moved
+
+
+def _employ(program: Program, streams: Sequence[_Stream]) -> None:
+    markets = [stream.replay.market() for stream in streams]
+    running = program.run(markets)
+    addresses = np.array([market.address for market in markets], np.int64)
+    mail = np.zeros(len(markets), np.int64)
+    for number, stream in enumerate(streams):
+        stream.replay.employ(running, stream.leg.sessions, number)
+        stream.replay.join(addresses, mail)
+
+
+def _interleave(streams: Sequence[_Stream]) -> Iterator[int]:
+    """Let the instruments go on in the order of time; yields numbers of records taken up."""
+    n = len(streams)
+    bounds = np.zeros(n, np.int64)
+    for number, stream in enumerate(streams):
+        yield stream.refill()
+        bounds[number] = stream.replay.bound
+    while not all(stream.over for stream in streams):
+        who = int(bounds.argmin())
+        stream = streams[who]
+        # Ties go to the one named first.
+        limits = bounds + (np.arange(n) > who)
+        limits[who] = st.NEVER
+        time = stream.replay.advance(int(limits.min()))
+        for receiver in stream.replay.letters():
+            streams[receiver].replay.obey(time)
+            bounds[receiver] = streams[receiver].replay.bound
+        moved = stream.refill()
+        if moved:
+            yield moved
+        bounds[who] = stream.replay.bound

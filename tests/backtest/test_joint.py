@@ -1,0 +1,147 @@
+"""Several instruments in one simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import pytest
+
+from pipeline.backtest import state as st
+from pipeline.backtest.joint import _employ, _interleave, _Stream
+from pipeline.backtest.replay import Money, Replay, SimOptions, timetable
+from pipeline.book.columns import Chunk, take
+from pipeline.units import PRICE_SCALE
+from strategies.event import EventStrategy, Ints1, Market, state, state_array
+from strategies.running import Program
+from tests.backtest.scenario import END, RULE, Session, Tape, opening
+from tests.backtest.test_reference import draw
+
+
+@dataclass
+class Lead(EventStrategy):
+    """When the first instrument's bid rises, buys the second; notes what it sees of all."""
+
+    bid: int = state(0)
+    n: int = state(0)
+    seen: Ints1 = state_array(int, 65536)
+
+    def on_market_event(self, m: Market) -> None:
+        k = 4 * (self.n % 16384)
+        self.seen[k] = m.now
+        self.seen[k + 1] = m.instrument
+        self.seen[k + 2] = m.of(0).event
+        self.seen[k + 3] = m.of(m.instruments - 1).event
+        self.n += 1
+        if m.instrument == 0 and m.two_sided():
+            if self.bid != 0 and m.bid > self.bid:
+                other = m.of(m.instruments - 1)
+                other.market(1, 1)
+            self.bid = m.bid
+
+
+@cache
+def program(*, interpret: bool = False) -> Program:
+    return Program(Lead(), interpret=interpret)
+
+
+class FakeLeg:
+    """What the loop needs of an instrument of a task."""
+
+    def __init__(self, tape: Tape, cut: int = 10**9, **options: int) -> None:
+        money = Money(tick=PRICE_SCALE // 4)
+        self.sessions = [Session()]
+        self.replay = Replay(
+            SimOptions("exact", money=money, **options), timetable(self.sessions, None), RULE
+        )
+        self.whole, self.cut = tape.chunk(), cut
+
+    def chunks(self, replays: Sequence[Replay]) -> Iterator[Chunk]:
+        for replay in replays:
+            replay.start_day(19700101)
+        for start in range(0, len(self.whole.publisher), self.cut):
+            yield take(self.whole, slice(start, start + self.cut))
+
+
+def run(legs: list[FakeLeg], own: Program | None = None, *, interpret: bool = False):
+    streams = [_Stream(leg, leg.replay) for leg in legs]
+    _employ(own or program(interpret=interpret), streams)
+    moved = sum(_interleave(streams))
+    assert moved == sum(len(leg.whole.publisher) for leg in legs)
+    for leg in legs:
+        leg.replay.finish(END)
+    memory = legs[0].replay.running.memory
+    return [leg.replay.take(last=True) for leg in legs], memory
+
+
+def options(latency: int = 5) -> dict[str, int]:
+    return {"entry_latency": latency, "response_latency": 0}
+
+
+@pytest.mark.parametrize("interpret", [False, True])
+def test_one_instrument_trades_another(interpret):
+    first = opening().add(50, "A B 100.5 1 #9")
+    second = opening().add(51, "A A 100.5 2 #8").add(57, "A A 100.25 2 #9").add(99, "A B 1 1 #10")
+    rows, _ = run([FakeLeg(first, **options()), FakeLeg(second, **options())], interpret=interpret)
+
+    assert len(rows[0].orders) == 0
+    # Seen at 51, at the venue at 56: after what happened there at 51, before what did at 57.
+    assert rows[1].fills[:, st.F_PRICE].tolist() == [int(100.5 * PRICE_SCALE)]
+    assert rows[1].fills[:, st.F_TS].tolist() == [56]
+
+
+def test_callbacks_see_every_instrument_as_received_by_then():
+    tapes = [draw(seed)[0] for seed in (1, 2, 3)]
+    whole, memory = run([FakeLeg(tape, 23, **options()) for tape in tapes])
+    seen = memory.seen.reshape(-1, 4)[: memory.n]
+    assert len(seen) > 300
+    assert (np.diff(seen[:, 0]) >= 0).all()
+    ends = []
+    for tape in tapes:
+        chunk = tape.chunk()
+        last = chunk.records.flags & 128 != 0
+        ends.append(np.maximum.accumulate(chunk.records.ts_recv[last]))
+    for now, who, first, last in seen.tolist():
+        for number, event in ((0, first), (2, last)):
+            received = event % 10**10
+            before = np.searchsorted(ends[number], now, "left")
+            upto = np.searchsorted(ends[number], now, "right")
+            assert before <= received <= upto or who == number
+    assert sum(len(rows.orders) for rows in whole) > 0
+
+
+def test_chunks_do_not_matter_together():
+    tapes = [draw(seed)[0] for seed in (4, 5)]
+    results = []
+    for cut in (10**9, 17, 1):
+        rows, memory = run([FakeLeg(tape, cut, **options()) for tape in tapes])
+        results.append(
+            [part.tobytes() for one in rows for part in (one.orders, one.fills)]
+            + [memory.seen.tobytes()]
+        )
+    assert results[0] == results[1] == results[2]
+
+
+@dataclass
+class Quote(EventStrategy):
+    """Joins the bid of each instrument, knowing nothing of the others."""
+
+    def on_market_event(self, m: Market) -> None:
+        if m.two_sided() and m.working == 0:
+            if m.position <= 0:
+                m.buy(m.bid, 1 - m.position)
+            else:
+                m.sell(m.ask, m.position)
+
+
+def test_instruments_that_ignore_one_another_trade_as_if_alone():
+    tapes = [draw(seed)[0] for seed in (6, 7, 8)]
+    quote = Program(Quote())
+    together, _ = run([FakeLeg(tape, 50, **options()) for tape in tapes], quote)
+    for tape, rows in zip(tapes, together, strict=True):
+        alone, _ = run([FakeLeg(tape, 50, **options())], quote)
+        assert len(rows.orders) > 0
+        assert np.array_equal(rows.orders, alone[0].orders)
+        assert np.array_equal(rows.fills, alone[0].fills)
