@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.backtest.metrics import MIN_SESSIONS
-from pipeline.backtest.tables import MARKOUT_HORIZONS, SPLITS
+from pipeline.backtest.tables import MARKOUT_HORIZONS, MIN_SESSIONS, SPLITS
 from pipeline.errors import RequestError
 from pipeline.report import curves, fills
 from pipeline.report.depth import REACH, depth_maps
