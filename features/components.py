@@ -59,6 +59,13 @@ class Gatherer(Protocol):
         """The session is over."""
 
 
+class LifeGatherer(Gatherer, Protocol):
+    """Sums up the lives of a session's orders, and its events after them."""
+
+    def take(self, spells: pl.DataFrame) -> None:
+        """Spells (:mod:`features.spells`) in the order of `order_life`, before any event."""
+
+
 @dataclass(frozen=True)
 class Statistic:
     """What is kept of one session: small, whatever the session's length."""
@@ -66,10 +73,12 @@ class Statistic:
     name: str
     inputs: tuple[pl.Expr, ...]
     """Read at the decision points of ``clock``; past only, and nothing fitted itself."""
-    gather: Callable[[], Gatherer]
+    gather: Callable[[], Gatherer] | Callable[[], LifeGatherer]
     clock: str = "event"
     whole: bool = False
     """Only of sessions all of whose days are there: a total of half a session misleads."""
+    lives: bool = False
+    """It reads `order_life`: what it gathers with is a :class:`LifeGatherer`."""
 
 
 Combine = Callable[[Sequence[Pairs], int], Pairs]

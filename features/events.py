@@ -437,6 +437,7 @@ class Tables:
     chunk: int = 65_536
     queue: pl.DataFrame | None = None
     peers: Mapping[str, Source] = field(default_factory=dict)
+    order_life: pl.DataFrame | None = None
 
     def rows(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """See :class:`Source`."""
@@ -455,6 +456,12 @@ class Tables:
             frame = join_trades(frame, prints, trades)
         for start in range(0, frame.height, self.chunk):
             yield frame.slice(start, self.chunk)
+
+    def lives(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """See :class:`features.gather.PastSource`."""
+        assert self.order_life is not None
+        for start in range(0, self.order_life.height, self.chunk):
+            yield self.order_life[start : start + self.chunk, list(columns)]
 
 
 def join_trades(rows: pl.DataFrame, prints: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -27,6 +27,13 @@ Shift = Literal["none", "level", "other"]
 
 _PAIRS = (("bid", "ask"), ("buy", "sell"), ("high", "low"), ("up", "down"), ("long", "short"))
 _SWAPPED = {a: b for pair in _PAIRS for a, b in (pair, pair[::-1])}
+
+
+def tables_behind(components: Sequence[Component]) -> tuple[str, ...]:
+    """Tables besides ``book`` that the statistics of components are made of."""
+    statistics = [component.statistic for component in components]
+    tables = tables_needed(root_columns(x for one in statistics for x in one.inputs))
+    return (*tables, *(("order_life",) if any(one.lives for one in statistics) else ()))
 
 
 @dataclass(frozen=True)
@@ -171,6 +178,11 @@ class Column:
     def tables(self) -> tuple[str, ...]:
         """Tables it reads besides ``book``."""
         return tables_needed(self.roots)
+
+    @property
+    def past_tables(self) -> tuple[str, ...]:
+        """Tables of earlier sessions that what it is fitted on is made of, besides ``book``."""
+        return tables_behind(self.components)
 
     @property
     def warm_up(self) -> str:

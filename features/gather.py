@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Protocol, cast
 
 import polars as pl
 
 from features.clocks import EventClock, make_clock
 from features.columns import TOUCH
-from features.components import Pairs, Statistic
+from features.components import LifeGatherer, Pairs, Statistic
 from features.engine import push, views
 from features.events import Events, Source
 from features.nodes import root_columns
+from features.spells import LIFE_COLUMNS, spells
 from features.timeline import Timeline, View
 
 
-def gather(source: Source, statistics: Sequence[Statistic], *, whole: bool) -> dict[str, Pairs]:
+class PastSource(Source, Protocol):
+    """A session that is summed up for later ones: its rows, and the lives of its orders."""
+
+    def lives(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """Chunks, in order, of these columns of `order_life`.  Rows around the session may be
+        included.
+        """
+
+
+def gather(source: PastSource, statistics: Sequence[Statistic], *, whole: bool) -> dict[str, Pairs]:
     """Sum up a session; read once, in memory bounded by the longest window.
 
     Parameters
     ----------
     source
-        The session's rows.
+        The session's rows, and its lives where a statistic reads them.
     statistics
         Their names must differ.
     whole
@@ -36,6 +47,7 @@ def gather(source: Source, statistics: Sequence[Statistic], *, whole: bool) -> d
     if not chosen:
         return found
     gatherers = {one.name: one.gather() for one in chosen}
+    _take_lives(source, [cast("LifeGatherer", gatherers[one.name]) for one in chosen if one.lives])
     inputs = [x for one in chosen for x in one.inputs]
     timeline = Timeline(inputs, source.context.scalars())
     clocks = {one.clock: make_clock(one.clock) for one in chosen}
@@ -67,6 +79,17 @@ def gather(source: Source, statistics: Sequence[Statistic], *, whole: bool) -> d
     for name, clock in clocks.items():
         feed(name, views(timeline, *clock.finish(events.end)))
     return found | {name: gatherer.result() for name, gatherer in gatherers.items()}
+
+
+def _take_lives(source: PastSource, gatherers: Sequence[LifeGatherer]) -> None:
+    """Feed the spells of the session's orders, read once."""
+    if not gatherers:
+        return
+    context = source.context
+    for lives in source.lives(LIFE_COLUMNS):
+        found = spells(lives, context.tick, context.segments)
+        for gatherer in gatherers:
+            gatherer.take(found)
 
 
 def _no_nan(series: pl.Series) -> pl.Series:

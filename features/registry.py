@@ -65,6 +65,7 @@ BUILT_IN = (
     "activity",
     "queues",
     "order_traces",
+    "hazards",
     "volatility",
     "variation",
     "returns",

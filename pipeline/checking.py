@@ -18,10 +18,11 @@ from pipeline.lake import Lake
 from pipeline.session_inputs import (
     SessionPlanner,
     SymbolSessions,
-    check_queue,
     check_reads,
+    check_tables,
+    request_for,
     session_rows,
-    without_queue,
+    without_tables,
 )
 from pipeline.stage import Catalog, Partition, Selection, Stored, TableRef, Task
 
@@ -53,7 +54,9 @@ class CheckReport:
     rows: int
     findings: list[Finding]
     left_out: int = 0
-    """Columns that need the table `queue`, where there is none."""
+    """Columns that need tables made on request which are not there."""
+    request: str = ""
+    """What makes them."""
 
     @property
     def exit_code(self) -> int:
@@ -94,7 +97,7 @@ class CheckReport:
         verdict = f"{failed:,} of {count:,} failed" if failed else f"all {count:,} passed"
         text = f"{verdict} on {self.rows:,} rows of {self.session}, clock {self.clock}"
         if self.left_out:
-            text += f"; {self.left_out:,} left out: they need `mbo book --queue`"
+            text += f"; {self.left_out:,} left out: they need `{self.request}`"
         return text
 
     def as_json(self) -> dict[str, Any]:
@@ -170,9 +173,10 @@ def check_lake(
     """
     unreadable = {column.name: fault for column in columns if (fault := _fault(column))}
     readable = [column for column in columns if column.name not in unreadable]
-    left_out = set(without_queue(readable, lake.catalog))
+    # What is fitted on the tables of earlier sessions needs its fits, not those tables.
+    left_out = without_tables(readable, lake.catalog)
     if left_out and len(left_out) == len(columns):
-        check_queue(readable, lake.catalog)
+        check_tables(readable, lake.catalog, past=False)
     readable = [column for column in readable if column.name not in left_out]
     columns = [column for column in columns if column.name not in left_out]
     tables = {name for column in readable for name in column.tables}
@@ -190,7 +194,10 @@ def check_lake(
         checked = {f.column.name: f for f in check_columns(recording, readable, clock)}
         findings = [checked.get(c.name) or unreadable[c.name] for c in columns]
         measure_cost(recording, [f for f in findings if f.column.family.kind == "feature"], clock)
-        yield CheckReport(str(where), clock, recording.frame.height, findings, len(left_out))
+        report = CheckReport(str(where), clock, recording.frame.height, findings)
+        report.left_out = len(left_out)
+        report.request = request_for(name for lacks in left_out.values() for name in lacks)
+        yield report
     if nothing:
         raise RequestError("no session with rows is selected; `mbo status` shows what there is")
 

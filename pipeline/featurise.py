@@ -31,7 +31,7 @@ from pipeline.peer_inputs import PeerPlanner
 from pipeline.session_inputs import (
     SessionPlanner,
     check_book,
-    check_queue,
+    check_tables,
     session_before,
     session_rows,
 )
@@ -110,7 +110,7 @@ class FeatureStage:
         """
         chosen = chosen_set(settings)
         check_book(chosen.columns, settings)
-        check_queue(chosen.columns.all, catalog, chosen.columns.name)
+        check_tables(chosen.columns.all, catalog, chosen.columns.name)
         selection = resolve(selection, catalog)
         tables = {name for column in chosen.columns.all for name in column.tables}
         planner = SessionPlanner(catalog, settings, tables)

@@ -20,10 +20,9 @@ import polars as pl
 import pyarrow as pa
 
 from features.components import COMPONENTS, Component, Fitted, Pairs, Statistic, fit
-from features.events import tables_needed
+from features.families import tables_behind
 from features.gather import gather
 from features.kernels import compile_kernels
-from features.nodes import root_columns
 from features.registry import FEATURES, LABELS
 from features.sets import FeatureSet, feature_set, load_user_features
 from pipeline.calendar import Session
@@ -35,7 +34,7 @@ from pipeline.session_inputs import (
     SessionPlanner,
     SymbolSessions,
     check_book,
-    check_queue,
+    check_tables,
     session_rows,
 )
 from pipeline.stage import (
@@ -145,9 +144,8 @@ class StatisticsStage:
         if not components:
             return []
         check_book(chosen.columns, settings)
-        check_queue(chosen.columns.all, catalog, chosen.columns.name)
-        inputs = [x for component in components for x in component.statistic.inputs]
-        planner = SessionPlanner(catalog, settings, tables_needed(root_columns(inputs)))
+        check_tables(chosen.columns.all, catalog, chosen.columns.name)
+        planner = SessionPlanner(catalog, settings, tables_behind(components))
         names = sorted({component.statistic.name for component in components})
         tasks: dict[Partition, Task] = {}
         for wanted in _wanted(planner, chosen, settings, selection):

@@ -1,4 +1,4 @@
-"""A session's rows of `book`, `flow`, `trades` and `queue`, read from the lake as features want.
+"""A session's rows of `book`, `flow`, `trades` and `queue`, and its lives of orders, from the lake.
 
 Only the columns asked for are read, a batch at a time; `flow` and `queue` have the rows of `book`
 in the same order, and the prints of an event stand beside its row.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -22,8 +23,11 @@ from features.events import (
     trades_by_event,
 )
 from pipeline.errors import InputError
-from pipeline.reading import BATCH_ROWS, Part, parts_of, read_table
+from pipeline.reading import BATCH_ROWS, Part, parts_of, read_batches, read_table
 from pipeline.stage import Stored
+
+ON_REQUEST: Final = {"queue": "--queue", "order_life": "--order-life"}
+"""Tables that are made on request, and the option of `mbo book` that asks for them."""
 
 TRADE_INPUTS = ("event", "price", "size", "side")
 
@@ -36,6 +40,7 @@ class Day:
     flow: Stored | None
     trades: Stored | None
     queue: Stored | None = None
+    order_life: Stored | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,25 @@ class LakeRows:
                 if int(frame["ts_recv"].cast(pl.Int64)[-1]) >= self.end_ns:
                     return
 
+    def lives(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """See :class:`features.gather.PastSource`.
+
+        Raises
+        ------
+        InputError
+            If a day has no lives.
+        """
+        for day in self.days:
+            if day.order_life is None:
+                raise self._lacks(day, "order_life")
+            for batch in read_batches(day.order_life, columns):
+                yield _frame(pa.Table.from_batches([batch]))
+
+    def _lacks(self, day: Day, table: str) -> InputError:
+        where = f"{self.context.dataset} {self.context.symbol} {day.book.partition['date']}"
+        todo = f"run `mbo book {ON_REQUEST[table]}`"
+        return InputError.at(where, f"no table {table}", todo=todo)
+
     def _prints(self, day: Day, columns: Sequence[str]) -> pl.DataFrame:
         assert day.trades is not None  # the planner names all three tables of a day
         frame = _frame(read_table(day.trades, TRADE_INPUTS))
@@ -85,8 +109,7 @@ class LakeRows:
         self, day: Day, names: list[str], flow: list[str], queue: list[str]
     ) -> Iterator[pl.DataFrame]:
         if queue and day.queue is None:
-            where = f"{self.context.dataset} {self.context.symbol} {day.book.partition['date']}"
-            raise InputError.at(where, "no table queue", todo="run `mbo book --queue`")
+            raise self._lacks(day, "queue")
         beside = [
             (name, parts_of(stored), columns)
             for name, stored, columns in (("flow", day.flow, flow), ("queue", day.queue, queue))

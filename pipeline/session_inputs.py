@@ -26,7 +26,7 @@ from pipeline.calendar import Calendar, Session, calendar_for, hours_of, utc_dat
 from pipeline.calendar_status import session_with_status
 from pipeline.config import Settings
 from pipeline.errors import InputError, RequestError
-from pipeline.frames import Day, LakeRows
+from pipeline.frames import ON_REQUEST, Day, LakeRows
 from pipeline.gates import Gates
 from pipeline.reading import read_table
 from pipeline.stage import (
@@ -77,13 +77,13 @@ class SessionFacts:
 class SessionPlanner:
     """Plans tasks by trading session, from what the lake holds.
 
-    ``tables`` names those read besides the usual ones: `queue`, where the columns need it.
+    ``tables`` names those that are needed; of those made on request only these are read.
     """
 
     def __init__(self, catalog: Catalog, settings: Settings, tables: Collection[str] = ()) -> None:
         self.catalog = catalog
         self.settings = settings
-        self.tables = (*INPUT_TABLES, *(("queue",) if "queue" in tables else ()))
+        self.tables = (*INPUT_TABLES, *(name for name in ON_REQUEST if name in tables))
         self._instruments = _instruments(catalog)
         self._gates = Gates(catalog, settings)
 
@@ -242,10 +242,10 @@ def _rows(
             for item in inputs.all(table)
             if item.partition["symbol"] == symbol
         }
-        for table in (*INPUT_TABLES, "queue")
+        for table in (*INPUT_TABLES, *ON_REQUEST)
     }
     days = [
-        Day(book, *(stored[table].get(day) for table in ("flow", "trades", "queue")))
+        Day(book, *(stored[table].get(day) for table in ("flow", "trades", *ON_REQUEST)))
         for day, book in sorted(stored["book"].items())
     ]
     context = Context(
@@ -269,27 +269,49 @@ def _rows(
     return LakeRows(context, tuple(days), hours["preopen"], hours["end"], peers or {})
 
 
-def without_queue(columns: Iterable[Column], catalog: Catalog) -> list[str]:
-    """Names of the columns that need the table `queue`, where the lake has none."""
-    needing = [column.name for column in columns if "queue" in column.tables]
-    return [] if needing and catalog.partitions("queue") else needing
+def without_tables(
+    columns: Iterable[Column], catalog: Catalog, *, past: bool = False
+) -> dict[str, tuple[str, ...]]:
+    """Names of the columns that need tables made on request, with those the lake has none of.
+
+    With ``past`` also those that only what they are fitted on is made of.
+    """
+    lacking = [table for table in ON_REQUEST if not catalog.partitions(table)]
+    found = {}
+    for column in columns:
+        needed = {*column.tables, *(column.past_tables if past else ())}
+        if missing := tuple(table for table in lacking if table in needed):
+            found[column.name] = missing
+    return found
 
 
-def check_queue(columns: Iterable[Column], catalog: Catalog, where: str = "") -> None:
-    """Make sure there is a table `queue` if the columns need it.
+def request_for(tables: Iterable[str]) -> str:
+    """The command that makes tables that are made on request."""
+    wanted = set(tables)
+    return " ".join(("mbo book", *(flag for name, flag in ON_REQUEST.items() if name in wanted)))
+
+
+def check_tables(
+    columns: Iterable[Column], catalog: Catalog, where: str = "", *, past: bool = True
+) -> None:
+    """Make sure that the tables made on request which the columns need are there.
 
     Raises
     ------
     RequestError
         Naming the columns and what to run.
     """
-    missing = without_queue(columns, catalog)
+    missing = without_tables(columns, catalog, past=past)
     if missing:
-        names = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+        tables = [name for name in ON_REQUEST if any(name in lacks for lacks in missing.values())]
+        names = ", ".join(list(missing)[:3]) + (", ..." if len(missing) > 3 else "")
         at = f"feature set {where!r}: " if where else ""
+        one = len(tables) == 1
         raise RequestError(
-            f"{at}{names} need{'s' if len(missing) == 1 else ''} the table `queue`, which is made "
-            "on request; run `mbo book --queue`, or leave them out"
+            f"{at}{names} need{'s' if len(missing) == 1 else ''} the "
+            f"table{'' if one else 's'} {' and '.join(f'`{name}`' for name in tables)}, which "
+            f"{'is' if one else 'are'} made on request; run `{request_for(tables)}`, "
+            "or leave them out"
         )
 
 

@@ -368,7 +368,7 @@ QUALITY = Table(
 ORDER_LIFE = Table(
     "order_life",
     "date",
-    1,
+    2,
     "order that rested in the day: its life within the UTC day, in the order in which rows "
     "could be known; on request",
     LIFE_COLUMNS,

@@ -56,7 +56,7 @@ def _start(live: I64, slot: Scalar, entered: Scalar, order_id: Scalar) -> None:
         live[slot, field] = 0
     for field in range(lt.E_EVENT, lt.E_OPPOSITE + 1):
         live[slot, field] = NULL
-    for field in range(lt.F_EVENT, lt.F_AHEAD_SIZE + 1):
+    for field in range(lt.F_EVENT, lt.LOST_RECV + 1):
         live[slot, field] = NULL
     live[slot, lt.ORDER_ID] = order_id
     live[slot, lt.ENTERED] = entered
@@ -182,14 +182,15 @@ def stays(book: Book, live: I64, cursor: I64, change: ob.Change, ts: Scalar) -> 
     live[slot, lt.EXECUTED] += filled
     _resized(live, slot, growth, size)
     if change.effect == ob.MOVED:
-        if change.new_price != change.old_price or change.new_side != change.old_side:
-            live[slot, lt.LOST] += 1
-            live[slot, lt.REPRICES] += 1
-        elif filled > 0 and growth > 0:
+        elsewhere = change.new_price != change.old_price or change.new_side != change.old_side
+        if filled > 0 and growth > 0 and not elsewhere:
             live[slot, lt.REFILLS] += 1
             live[slot, lt.REFILL_SIZE] += growth
         else:
             live[slot, lt.LOST] += 1
+            live[slot, lt.REPRICES] += elsewhere
+            if live[slot, lt.LOST_RECV] == NULL:
+                live[slot, lt.LOST_RECV] = cursor[lt.EVENT_CLOCK]
         _take_place(book, live, cursor, slot, change.new_side, change.new_price, ts)
     elif growth != 0 or filled == 0:  # what F alone took away is nobody's modification
         live[slot, lt.KEPT if change.effect == ob.KEPT else lt.PARTIAL_CANCELS] += 1

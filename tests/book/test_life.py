@@ -200,6 +200,7 @@ def test_losing_the_place_is_no_new_life() -> None:
     assert (row["size_added"], row["size_cancelled"], row["size_executed"]) == (3, 2 + 6, 0)
     assert row["entered_ts_recv"] == MIDNIGHT
     assert row["place_ts_recv"] == MIDNIGHT + 4 * SECOND
+    assert row["lost_ts_recv"] == MIDNIGHT + 3 * SECOND  # for the first time
     assert row["left_ts_recv"] == row["known_at"] == MIDNIGHT + 5 * SECOND
     assert row["outcome"] == "cancelled"
     assert found[2]["left_ahead_orders"] == 0

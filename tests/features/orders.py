@@ -72,3 +72,56 @@ def scaled_queue(queue: pl.DataFrame, factor: int) -> pl.DataFrame:
     return queue.with_columns(
         pl.col(name) * pl.lit(factor**p, TYPES[name]) for name, p in power.items()
     )
+
+
+LIVES = 8
+"""Orders that rested, by row of the book."""
+
+SPANS = (0, NS_PER_MS, 3 * NS_PER_MS, 700 * NS_PER_MS, NS_PER_S, 9 * NS_PER_S, 61 * NS_PER_S)
+
+
+def make_lives(rng: np.random.Generator, book: pl.DataFrame, tick: int) -> pl.DataFrame:
+    """Rows of `order_life` of orders that entered at random events of a book."""
+    events = book["event"].to_numpy()
+    times = np.maximum.accumulate(book["ts_recv"].cast(pl.Int64).to_numpy())
+    rows = []
+    for _ in range(LIVES * book.height):
+        event = int(rng.integers(events[0], events[-1] + 3))
+        entry = int(times[min(np.searchsorted(events, event), times.size - 1)])
+        rows.append(_life(rng, event, entry, tick))
+    rows.sort(key=lambda row: row["known_at"])
+    frame = pl.DataFrame(rows, schema_overrides={"first_fill_ahead_orders": pl.UInt64})
+    stamps = ("entered_ts_recv", "first_fill_ts_recv", "lost_ts_recv", "known_at")
+    return frame.with_columns(pl.col(name).cast(pl.Datetime("ns", "UTC")) for name in stamps)
+
+
+def _life(rng: np.random.Generator, event: int, entry: int, tick: int) -> dict[str, Any]:
+    def after(start: int) -> int:
+        return start + int(rng.choice(SPANS)) + int(rng.integers(0, 5)) * 300 * NS_PER_MS
+
+    entered = str(rng.choice(["add", "modify", "snapshot"], p=[0.9, 0.05, 0.05]))
+    fill = after(entry) if rng.random() < 0.6 else None
+    lost = after(entry) if rng.random() < 0.2 else None
+    last = max(fill or entry, lost or entry)
+    outcome = str(rng.choice(["cancelled", "filled" if fill else "cleared", "resting"]))
+    known = last if rng.random() < 0.3 else after(last)
+    there = entered != "snapshot"
+    met = fill is not None and rng.random() < 0.9
+    return {
+        "side": str(rng.choice(["B", "A"])),
+        "entered": entered,
+        "entered_event": event if there else None,
+        "entered_ts_recv": entry if there else None,
+        "entered_distance": int(rng.choice([-2, 0, 0, 0, 0, 1, 2, 2, 2, 4])) * tick // 2
+        if there and rng.random() < 0.98
+        else None,
+        "entered_opposite": int(rng.choice([0, 1, 1, 2, 3], p=[0.02, 0.4, 0.4, 0.1, 0.08])) * tick
+        if there
+        else None,
+        "valid": bool(rng.random() < 0.97),
+        "first_fill_ts_recv": fill,
+        "first_fill_ahead_orders": int(rng.integers(0, 3)) if met else None,
+        "lost_ts_recv": lost,
+        "outcome": outcome,
+        "known_at": known,
+    }

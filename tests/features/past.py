@@ -38,7 +38,7 @@ CHANGES: dict[str, Callable[[Tables], Tables]] = {
 @cache
 def past_worlds(change: str = "none") -> tuple[Tables, ...]:
     """The earlier days, oldest first, as a change of the whole market shows them."""
-    worlds = (make_world(seed, 120, GAPS, invalid=0.0) for seed in SEEDS)
+    worlds = (make_world(seed, 120, GAPS, invalid=0.0, lives=True) for seed in SEEDS)
     return tuple(CHANGES[change](world) for world in worlds)
 
 

@@ -77,7 +77,11 @@ def slow(tables: Tables) -> Session:
     # as those of `flow` do.
     book = tables.book.with_columns(tables.queue.select(QUEUE_STATES))
     flow = tables.flow.with_columns(tables.queue.select(QUEUE_FLOWS))
-    return prepare(tables.context, book, flow, tables.trades)
+    session = prepare(tables.context, book, flow, tables.trades)
+    if tables.order_life is not None:
+        times = pl.col(pl.Datetime("ns", "UTC")).cast(pl.Int64)
+        session.lives = tables.order_life.with_columns(times).to_dicts()
+    return session
 
 
 @cache

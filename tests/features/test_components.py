@@ -28,7 +28,7 @@ def statistics() -> list[Statistic]:
 
 @pytest.mark.parametrize(("chunk", "rows", "every"), [(1, 25, 7), (23, 120, 1)])
 def test_chunks_change_no_statistic(chunk: int, rows: int, every: int) -> None:
-    world = make_world(101, rows, GAPS, invalid=0.0)
+    world = make_world(101, rows, GAPS, invalid=0.0, lives=True)
     chosen = statistics()[::every]
     whole = gather(world, chosen, whole=True)
     pieces = gather(replace(world, chunk=chunk), chosen, whole=True)
@@ -48,7 +48,7 @@ def test_a_statistic_does_not_depend_on_its_company() -> None:
 
 
 def test_half_a_session_gives_no_total_of_the_day() -> None:
-    found = gather(make_world(5, 60, SLOW), statistics(), whole=False)
+    found = gather(make_world(5, 60, SLOW, lives=True), statistics(), whole=False)
     assert not found["running_volume"].keys.size
     assert found["order_size_counts"].keys.size
 

@@ -184,6 +184,15 @@ def test_one_row_at_a_time_changes_nothing() -> None:
         assert_frame_equal(pieces, run(small, clock, chosen), check_exact=True)
 
 
+@pytest.mark.parametrize("name", ["ofi_event", "ofi_100ms"])
+def test_a_decision_between_rows_knows_the_two_before_it(name: str) -> None:
+    """However little the windows look back on, and wherever chunks are cut."""
+    chosen = FEATURES.resolve(name)
+    for seed in (1, 2):
+        pieces = run(replace(world(seed), chunk=1), "grid:1s", chosen)
+        assert_frame_equal(pieces, run(world(seed), "grid:1s", chosen), check_exact=True)
+
+
 def test_labels_do_not_depend_on_chunks() -> None:
     for clock in CLOCKS:
         pieces = run(replace(world(2), chunk=23), clock, labels())

@@ -13,7 +13,7 @@ import polars as pl
 from features.events import Context, Source, Tables
 from pipeline.tables import FLOW_KINDS, SIDES, ZONES, flow_column
 from pipeline.units import NS_PER_DAY, NS_PER_MS, NS_PER_S
-from tests.features.orders import make_queue, scaled_queue
+from tests.features.orders import make_lives, make_queue, scaled_queue
 
 TICK = 250_000_000
 FEW = 10_000
@@ -42,6 +42,7 @@ def make_world(
     invalid: float = 0.015,
     prints: bool = True,
     peers: bool = False,
+    lives: bool = False,
 ) -> Tables:
     """A session of two stretches of trading hours over midnight, pre-open and all.
 
@@ -104,7 +105,11 @@ def make_world(
     few = rows <= FEW
     queue = make_queue(np.random.default_rng((seed, 1)), book) if few else None
     others = _peers(seed, rows, gaps, invalid) if peers else {}
-    return Tables(context, book, flow, trades, queue=queue, peers=others)
+    world = Tables(context, book, flow, trades, queue=queue, peers=others)
+    if lives:
+        rng = np.random.default_rng((seed, 2))
+        world = replace(world, order_life=make_lives(rng, book, TICK))
+    return world
 
 
 def _peers(seed: int, rows: int, gaps: tuple[int, ...], invalid: float) -> dict[str, Source]:
@@ -191,8 +196,16 @@ def mirrored(world: Tables) -> Tables:
     trades = world.trades.with_columns(-pl.col("price"), side)
     queue = renamed(world.queue)
     peers = _others(world, mirrored)
+    if (lives := world.order_life) is not None:
+        lives = lives.with_columns(side)
     return replace(
-        world, book=book, flow=renamed(world.flow), trades=trades, queue=queue, peers=peers
+        world,
+        book=book,
+        flow=renamed(world.flow),
+        trades=trades,
+        queue=queue,
+        peers=peers,
+        order_life=lives,
     )
 
 

@@ -129,6 +129,7 @@ class LifeBook:
         row |= dict.fromkeys(COUNTS, 0)
         for name in (*MOMENT, "ahead_orders", "ahead_size"):
             row[f"first_fill_{name}"] = None
+        row["lost_ts_recv"] = None
         return row
 
     def there(self, rec: Rec, entered: str) -> None:
@@ -266,6 +267,8 @@ class LifeBook:
         else:
             row["modifies_lost"] += 1
             row["reprices"] += not same
+            if row["lost_ts_recv"] is None:
+                row["lost_ts_recv"] = self.event_clock
         self.remove(row)
         self.place(row, side, rec.price, rec.size, rec)
         self.resized(row, growth, rec.size)

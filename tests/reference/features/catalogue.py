@@ -27,6 +27,7 @@ from tests.reference.features.flow import (
     ofi_normalised,
     ofi_ratio,
 )
+from tests.reference.features.hazards import HAZARDS
 from tests.reference.features.labels import label_rows, label_time
 from tests.reference.features.levels import (
     log_depth,
@@ -83,6 +84,7 @@ SLOW_FEATURES: dict[str, Callable[..., Value]] = {
     **SHAPE,
     **FITTED,
     **ORDERS,
+    **HAZARDS,
     "mid": mid,
     "spread": spread,
     "spread_bps": spread_bps,

@@ -40,6 +40,8 @@ class Session:
     peers: dict[str, Session] = field(default_factory=dict)
     past: list[Session] = field(default_factory=list)
     """The sessions before, oldest first."""
+    lives: list[dict[str, Any]] = field(default_factory=list)
+    """Rows of `order_life`, times in ns."""
 
     def segment(self, i: int) -> range:
         """Rows of i's segment, up to i: they stand together."""
