@@ -389,6 +389,8 @@ def test_what_is_ahead_never_grows_while_an_order_stands(
                 if position is not None:
                     slot = ob.find(one.book, np.uint64(oid).astype(np.int64))
                     now[oid, int(one.book.orders[slot, ob.PRIORITY])] = position
+        if records[i].flags & SNAPSHOT:  # into a new book, which numbers places anew
+            standing = {}
         for key in now.keys() & standing.keys():
             assert now[key][0] <= standing[key][0]
             assert now[key][1] <= standing[key][1]
