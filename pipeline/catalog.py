@@ -110,6 +110,7 @@ class Commit:
                 notes=notes,
                 stage=self.stage,
                 index=root / index["file"] if index else None,
+                table_version=int(items[0].get("table_version", 0)),
             )
 
     def files(self) -> dict[str, int]:

@@ -140,7 +140,7 @@ def _runs(root: Path) -> Listing:
     from pipeline.lake import open_lake
 
     lake = open_lake(root)
-    header = ["run_id", "strategy", "reading", "sessions", "net", "fees", "fills", "latency"]
+    header = ["run_id", "strategy", "reading", "sessions", "currency", "net", "fees", "fills"]
     if not lake.run_ids():
         return header, []
     frame = lake.scan("runs").collect()

@@ -215,9 +215,12 @@ class Lake:
         chosen = self.partitions(
             table, dataset=dataset, symbols=symbols, start=start, end=end, **keys
         )
-        runs = groupby(chosen, key=lambda item: item.inside is not None)
-        frames = [self.scan_stored(table, list(items), packed=packed) for packed, items in runs]
-        whole = frames[0] if len(frames) == 1 else pl.concat(frames)
+        if chosen[0].partition.get("run_id"):  # in no order of time; the newest columns lead
+            chosen = sorted(chosen, key=lambda item: -item.table_version)
+        alike = groupby(chosen, key=lambda item: (item.inside is not None, item.table_version))
+        frames = [self.scan_stored(table, list(items), packed=packed) for (packed, _), items in alike]
+        # Columns that an older version of the table does not have are null.
+        whole = frames[0] if len(frames) == 1 else pl.concat(frames, how="diagonal")
         patterns = symbols if isinstance(symbols, str | None) else ",".join(symbols)
         asked = series_in(patterns)
         if asked and len(asked) == len((patterns or "").split(",")):

@@ -319,6 +319,7 @@ def _member(day: Stored, tree: Any, symbol: str, entries: list[tuple[int, Any]])
         spans=tuple(map(Span, group, groups, skip, rows)),
         inside=day.partition,
         metadata=tuple(tree["metadata"].get(str(number), {}) for number in numbers),
+        table_version=day.table_version,
     )
 
 

@@ -170,6 +170,8 @@ class Stored:
     """Of a packed day: the file that tells where each symbol is."""
     metadata: tuple[Mapping[str, str], ...] = ()
     """Of a symbol of a packed day: what its own files would have in their metadata."""
+    table_version: int = 0
+    """Schema version its table had: columns added later are not in it."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ Row = Mapping[str, Any]
 NONE: Final = "-"
 _PAGE: Final = 78
 _WIDTH: Final = 14
+_DAYS: Final = 8
+"""Sessions of one reason that are named one by one."""
 _HORIZONS: Final = (("100 ms", "100ms"), ("1 s", "1s"), ("10 s", "10s"), ("60 s", "60s"))
 
 
@@ -236,10 +238,13 @@ def _skipped(row: Row) -> list[str]:
     for by_session in skipped.values():
         for session, reason in by_session.items():
             sessions.setdefault(reason, set()).add(session)
-    return [
-        f"left out    {', '.join(sorted(days))}: {reason}"
-        for reason, days in sorted(sessions.items())
-    ]
+    lines: list[str] = []
+    for reason, days in sorted(sessions.items()):
+        shown = sorted(days)
+        if len(shown) > _DAYS:
+            shown = [f"{len(shown)} sessions from {shown[0]} to {shown[-1]}"]
+        lines += _wrapped("left out    ", f"{', '.join(shown)}: {reason}")
+    return lines
 
 
 def _table(rows: Sequence[Row], currency: str) -> list[str]:

@@ -33,11 +33,13 @@ class Part:
     table: str
     partition: Partition
     path: str
+    version: int = 0
+    """Schema version of the table when it was written."""
 
 
 @dataclass(frozen=True)
 class View:
-    """A view over files of one table; all of one key layout, mostly."""
+    """A view over files of one table; all of one key layout and schema version, mostly."""
 
     name: str
     table: str
@@ -55,7 +57,7 @@ def lake_parts(root: Path) -> list[Part]:
 
         catalog = LakeCatalog(root)
         return [
-            Part(table, stored.partition, str(path))
+            Part(table, stored.partition, str(path), stored.table_version)
             for table in catalog.tables()
             if table[:1] not in "_."
             for stored in catalog.outputs(table)
@@ -176,12 +178,17 @@ class ViewMaker:
         self._set_expirations(parts)
 
     def create(self, view: View) -> None:
-        """Create one view; files of other key layouts of the same table are appended."""
-        layouts: dict[tuple[str, ...], list[Part]] = {}
-        for part in view.parts:
-            layouts.setdefault(tuple(name for name, _ in part.partition.keys), []).append(part)
+        """Create one view; files of other key layouts of the same table are appended, and so are
+        those of older schema versions: columns they do not have are null.
+        """
+        layouts: dict[tuple[int, tuple[str, ...]], list[Part]] = {}
+        for part in sorted(view.parts, key=lambda part: -part.version):
+            keys = tuple(name for name, _ in part.partition.keys)
+            layouts.setdefault((part.version, keys), []).append(part)
         prices = price_columns(view.table)
-        selects = [self._select(view.table, keys, parts, prices) for keys, parts in layouts.items()]
+        selects = [
+            self._select(view.table, keys, parts, prices) for (_, keys), parts in layouts.items()
+        ]
         body = " UNION ALL BY NAME ".join(selects)
         self._connection.execute(f"CREATE VIEW {quote(view.name)} AS {body}")
 

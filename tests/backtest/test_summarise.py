@@ -13,11 +13,13 @@ import pyarrow as pa
 import pytest
 
 from pipeline.backtest.command import present
-from pipeline.backtest.summary import duration, money
-from pipeline.backtest.tables import SPLITS
+from pipeline.backtest.summary import duration, money, render
+from pipeline.backtest.tables import MARKOUT_HORIZONS, RUNS, SPLITS
+from pipeline.columns import MONEY as MONEY_TYPE
 from pipeline.errors import RequestError
+from pipeline.inventory import listing
 from pipeline.lake import Run, open_lake
-from pipeline.stage import Partition
+from pipeline.stage import Partition, Task
 from pipeline.tables import INSTRUMENTS, MBO
 from tests.backtest.test_stage import (
     DATASET,
@@ -159,6 +161,17 @@ def test_summary_shows_currencies_apart_and_figures_people_ask_for(lake, request
     assert "Sortino  " not in text  # two sessions
 
 
+def test_many_sessions_left_out_for_one_reason_are_counted(lake, traded, request_):
+    days = [f"2025-07-{day:02d}" for day in range(1, 10)]
+    skipped = {"SIMM5": dict.fromkeys(days, "too bad"), "SIMU5": {days[3]: "gone", days[1]: "gone"}}
+    rows = [{**row, "skipped": json.dumps(skipped)} for row in traded.readings.to_dicts()]
+
+    text = render(request_.run_id, rows, lake, asked="mean_reversion")
+
+    assert "\nleft out    2025-07-02, 2025-07-04: gone\n" in text
+    assert "\nleft out    9 sessions from 2025-07-01 to 2025-07-09: too bad\n" in text
+
+
 def test_json_holds_every_figure(lake, request_, traded):
     printed = []
 
@@ -168,6 +181,47 @@ def test_json_holds_every_figure(lake, request_, traded):
     text = json.loads(json.dumps(shown, default=str))
     assert len(text["readings"]) == 4
     assert set(text["readings"][0]) == set(traded.readings.columns)
+
+
+@dataclass(frozen=True)
+class Older:
+    """Leaves a run as a version before would have: without some of the columns."""
+
+    name: str = "older"
+    version: int = 1
+    tables: tuple[str, ...] = ("runs",)
+
+    def plan(self, catalog, settings, selection):
+        return [Task(Partition.of(run_id="01dd"), (), {})]
+
+    def run(self, task, inputs, outputs):
+        table = replace(RUNS, version=1, columns=RUNS.columns[: -len(MARKOUT_HORIZONS)])
+        values = {
+            pa.string(): "{}", pa.bool_(): True, MONEY_TYPE: Decimal(1), pa.date32(): None,
+            pa.float64(): None,
+        }  # fmt: skip
+        row = {c.name: None if c.nullable else values.get(c.type, 1) for c in table.columns}
+        row["reading"] = "exact"
+        outputs.writer(table).write(pa.Table.from_pylist([row], schema=table.schema()))
+
+    def warm(self):
+        pass
+
+
+def test_runs_of_older_versions_stay_readable(tmp_path):
+    run(tmp_path, Older())
+    run(tmp_path, Seed())
+    request, _ = backtest(tmp_path)
+
+    opened = open_lake(tmp_path)
+    frame = opened.scan("runs").collect()
+    assert set(frame["run_id"]) == {"01dd", request.run_id}
+    assert set(RUNS.schema().names) <= set(frame.columns)
+    assert opened.run("01dd").summary["net"] == 1
+    rows = opened.sql("SELECT run_id, net, adverse_10s FROM runs ORDER BY run_id").rows()
+    assert rows[0] == ("01dd", Decimal(1), None)
+    assert len(rows) == 2
+    assert len(listing("runs", SETTINGS, tmp_path)[1]) == 2
 
 
 @pytest.mark.parametrize(
