@@ -47,7 +47,7 @@ class Curve:
     sessions: list[date]
     """The session each mark belongs to."""
     clock: list[bool]
-    """True where a mark is of the clock, False where only sessions end."""
+    """True where a mark is of the clock, False where a session or all trading ends."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def minutes(part: SymbolRows) -> pl.DataFrame:
     net, fees
         Change of equity and of fees paid, Decimal(38, 9); time between sessions is counted here.
     """
-    rows = part.equity.select(["session", "ts", "kind", "equity", "fees"])
+    rows = part.equity.select(["session", "ts", "equity", "fees"])
     frame = pl.from_arrow(rows)
     assert isinstance(frame, pl.DataFrame)
     ts = _times(part.equity)
@@ -175,9 +175,7 @@ def minutes(part: SymbolRows) -> pl.DataFrame:
         hour_of(pl.col("ts").cast(pl.Int64) - 1, part.zone).alias("hour"),
         pl.when(pl.col("session") == pl.col("session").shift(1))
         .then(pl.col("ts").shift(1).cast(pl.Int64))
-        .when(pl.col("kind") == "clock")
-        .then(pl.col("ts").cast(pl.Int64) - MARK_STEP)
-        .otherwise(pl.col("ts").cast(pl.Int64))
+        .otherwise((pl.col("ts").cast(pl.Int64) - 1) // MARK_STEP * MARK_STEP)
         .alias("since"),
         *((pl.col(name) - pl.col(name).shift(1)).fill_null(pl.col(name)).alias(new)
           for name, new in (("equity", "net"), ("fees", "fees"))),

@@ -121,8 +121,8 @@ class Drawn:
         for mark in self.marks:
             if last and last.session == mark.session:
                 found.append((last.second, mark.second, mark))
-            elif mark.kind == "clock":
-                found.append((mark.second - 60, mark.second, mark))
+            else:  # it opened on the minute
+                found.append((opening(mark.session), mark.second, mark))
             last = mark
         return found
 
@@ -218,6 +218,11 @@ def symbols(draw: Callable[..., Any], name: str = "X") -> Drawn:
             kind = "session_end" if minute == length else "clock"
             mid = 2 * (400 + draw(ticks)) * TICK
             drawn.marks.append(Mark(start + 60 * minute, day, mid, kind))
+        killed = draw(hyp.none() | hyp.integers(0, length * 60 - 1).filter(lambda n: n % 60))
+        if killed is not None:
+            mid = 2 * (400 + draw(ticks)) * TICK
+            drawn.marks.append(Mark(start + killed, day, mid, "kill_switch"))
+            drawn.marks.sort(key=lambda mark: mark.second)
     sizes = hyp.integers(1, 5)
     for _ in range(draw(hyp.integers(0, 4))):
         size = draw(sizes)
