@@ -215,11 +215,8 @@ class Lake:
         chosen = self.partitions(
             table, dataset=dataset, symbols=symbols, start=start, end=end, **keys
         )
-        if chosen[0].partition.get("run_id"):  # in no order of time; the newest columns lead
-            chosen = sorted(chosen, key=lambda item: -item.table_version)
-        alike = groupby(chosen, key=lambda item: (item.inside is not None, item.table_version))
-        frames = [self.scan_stored(table, list(items), packed=packed) for (packed, _), items in alike]
-        # Columns that an older version of the table does not have are null.
+        runs = groupby(chosen, key=lambda item: item.inside is not None)
+        frames = [self.scan_stored(table, list(items), packed=packed) for packed, items in runs]
         whole = frames[0] if len(frames) == 1 else pl.concat(frames, how="diagonal")
         patterns = symbols if isinstance(symbols, str | None) else ",".join(symbols)
         asked = series_in(patterns)
@@ -250,10 +247,17 @@ class Lake:
         """A lazy frame of partitions of one layout that were chosen already.
 
         Of packed days only the files of the symbols chosen, and of these, by the statistics of
-        ``symbol``, only their row groups are read.
+        ``symbol``, only their row groups are read.  Columns that older versions of the table do
+        not have are null.
         """
         import polars as pl
 
+        if len({item.table_version for item in chosen}) > 1:
+            if chosen[0].partition.get("run_id"):  # in no order of time; the newest columns lead
+                chosen = sorted(chosen, key=lambda item: -item.table_version)
+            alike = groupby(chosen, key=lambda item: item.table_version)
+            frames = [self.scan_stored(table, list(items), packed=packed) for _, items in alike]
+            return pl.concat(frames, how="diagonal")
         days = [(item.inside or item.partition) for item in chosen]
         names = dict.fromkeys(name for day in days for name, _ in day.keys)
         types = {"date": pl.Date, "session": pl.Date}
