@@ -30,6 +30,7 @@ from features.states_levels import KeyedChange, LevelMedian
 from features.states_moments import Deviations, Moments
 from features.states_normal import DecayedMoments, Rank
 from features.states_peer import Peer
+from features.states_samples import Sampled
 from features.states_volume import VolumeBuckets, VolumeProfile
 from features.timeline import (
     F64,
@@ -284,7 +285,7 @@ class Held(State):
         return masked((area - area0) / np.where(keep, time, 1), keep)
 
 
-class Grid(State):
+class Grid(Sampled):
     """Samples on a fixed grid, as a timeline of their own."""
 
     def __init__(self, node: Node, timeline: Timeline) -> None:
@@ -317,24 +318,6 @@ class Grid(State):
         values = [value.alias(str(name)) for value, name in found]
         frame = pl.DataFrame([*values, pl.Series("first", first), pl.Series("ts", t)])
         self.samples.push(Rows(t, segment, frame))
-
-    def read(self, node: Node, view: View) -> pl.Series:
-        samples = self.samples
-        assert node.inner is not None
-        if not samples.rows:
-            return pl.Series("", [None] * view.t.size, dtype=pl.Float64)
-        found = np.searchsorted(samples.ts.data, view.t, side="right") - 1
-        at = np.maximum(found, 0)
-        same = samples.segment.data[at] == view.pick(self.timeline.segment)
-        keep = (found >= 0) & same & _known(view)
-        # Many decisions share a sample: evaluate each sample once.
-        low, high = int(at[0]), int(at[-1])
-        rows = np.arange(low, high + 1)
-        inner = View(samples, rows + samples.ts.base, samples.ts.data[rows])
-        values = inner.evaluate([node.inner])[0]
-        if keep.all():
-            return values.gather(pl.Series("", at - low))
-        return values.gather(masked(at - low, keep))
 
 
 class Shared(State):

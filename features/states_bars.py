@@ -8,6 +8,7 @@ import polars as pl
 from features.clocks import GridClock
 from features.kernels_bars import bars, recursive_mean, sliding_extreme
 from features.nodes import Node
+from features.states_samples import Sampled
 from features.timeline import (
     F64,
     I64,
@@ -215,7 +216,7 @@ class Latest(State):
         return masked(self.sums.data[stop] - self.sums.data[start], keep)
 
 
-class Bars(State):
+class Bars(Sampled):
     """Open, high, low and close by bar, as a timeline of their own."""
 
     def __init__(self, node: Node, timeline: Timeline) -> None:
@@ -280,21 +281,8 @@ class Bars(State):
         self.samples.push(Rows(t, segment, frame.fill_nan(None)))
         self.rows.extend(self.samples.ts.base - base, now)
 
-    def read(self, node: Node, view: View) -> pl.Series:
-        samples = self.samples
-        assert node.inner is not None
-        if not samples.rows:
-            return pl.Series("", [None] * view.t.size, dtype=pl.Float64)
+    def last_known(self, view: View) -> I64:
+        """By time, or by position: at a tie, a bar that a later row completed is not known yet."""
         if self.clock is None:
-            # By position: at a tie, a bar that a later row completed is not known yet.
-            found = np.searchsorted(self.rows.data, view.now, side="right") - 1
-        else:
-            found = np.searchsorted(samples.ts.data, view.t, side="right") - 1
-        at = np.maximum(found, 0)
-        same = samples.segment.data[at] == view.pick(self.timeline.segment)
-        keep = (found >= 0) & same & _known(view)
-        low, high = int(at[0]), int(at[-1])
-        rows = np.arange(low, high + 1)
-        inner = View(samples, rows + samples.ts.base, samples.ts.data[rows])
-        values = inner.evaluate([node.inner])[0]
-        return values.gather(masked(at - low, keep))
+            return np.searchsorted(self.rows.data, view.now, side="right") - 1
+        return super().last_known(view)
