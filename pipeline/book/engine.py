@@ -20,7 +20,7 @@ from pipeline.book import tape
 from pipeline.book.arrow import Batch, book_rows, flow_rows, merge, trade_rows
 from pipeline.book.columns import Chunk, check_types, cut, event_ends, join, take
 from pipeline.book.emit import flush_grid
-from pipeline.book.kernel import process
+from pipeline.book.kernel import process, process_touch
 from pipeline.book.layout import N_ORDERS, Book, grow, new_book
 from pipeline.book.tape import Prints, Records, Rows, Run
 from pipeline.errors import RequestError
@@ -293,13 +293,13 @@ class BookEngine:
 
 
 @cache
-def _process() -> Callable[..., Any]:
-    """The kernel's machine code."""
+def _process(touch: bool) -> Callable[..., Any]:
+    """The kernel's machine code, for any run or for those with the touch alone and no flow."""
     run = tape.new_run(depth=1, mode=tape.NO_ROWS)
     numbers = np.empty(0, np.int64)
     return entry_point(
-        process, new_book(), run, tape.no_records(), numbers, tape.new_rows(1, 0),
-        tape.new_prints(0), 0,
+        process_touch if touch else process, new_book(), run, tape.no_records(), numbers,
+        tape.new_rows(1, 0), tape.new_prints(0), 0,
     )  # fmt: skip
 
 
@@ -312,8 +312,10 @@ def run_kernel(
     it: nothing here looks again (see :func:`columns.check_types`).
     """
     done, total = 0, len(records.flags)
+    cursor = one.run.cursor
+    apply = _process(bool(cursor[tape.MODE] == tape.TOUCH_ONLY and not cursor[tape.WITH_FLOW]))
     while True:
-        done = int(_process()(one.book, one.run, records, numbers, rows, prints, done))
+        done = int(apply(one.book, one.run, records, numbers, rows, prints, done))
         if done == total:
             return
         one.book = grow(one.book)
