@@ -83,6 +83,19 @@ def test_going_on_from_a_checkpoint_equals_not_stopping(seed: int, options: dict
         assert checkpoint(run_engine([], state=stored, finish=False, **options).engine) == stored
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_the_touch_has_the_same_rows_without_flow(seed: int) -> None:
+    """That run has a kernel of its own."""
+    records = stream(seed)
+    whole = run_engine(records, materialise="touch")
+    alone = run_engine(records, materialise="touch", flow=False, cuts=[100])
+
+    assert alone.book.equals(whole.book)
+    assert alone.trades.equals(whole.trades)
+    assert alone.engine.quality() == whole.engine.quality()
+    assert alone.book.num_rows
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**6), st.integers(0, 300))
 def test_two_days_equal_one_long_day(seed: int, cut: int) -> None:
