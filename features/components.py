@@ -18,13 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.nodes import reachable
+from features.nodes import peers_behind, reachable
 from features.windows import fitted, fitted_rank
 from pipeline.errors import RequestError
 
@@ -66,6 +66,14 @@ class LifeGatherer(Gatherer, Protocol):
         """Spells (:mod:`features.spells`) in the order of `order_life`, before any event."""
 
 
+@runtime_checkable
+class PairGatherer(Gatherer, Protocol):
+    """Sums up one session of two instruments: all of ours first, then all of the other's."""
+
+    def push_peer(self, t: I64, inputs: Sequence[pl.Series]) -> None:
+        """The other's decision points of the statistic's clock; where it has none, never called."""
+
+
 @dataclass(frozen=True)
 class Statistic:
     """What is kept of one session: small, whatever the session's length."""
@@ -79,6 +87,20 @@ class Statistic:
     """Only of sessions all of whose days are there: a total of half a session misleads."""
     lives: bool = False
     """It reads `order_life`: what it gathers with is a :class:`LifeGatherer`."""
+    peer: str = ""
+    """Another instrument, by the name the feature set gives it, whose own events count, too."""
+    peer_inputs: tuple[pl.Expr, ...] = ()
+    """What is read at its decision points; ``gather`` then makes a :class:`PairGatherer`."""
+
+    @property
+    def reads(self) -> tuple[pl.Expr, ...]:
+        """All that it reads, of either instrument."""
+        return (*self.inputs, *self.peer_inputs)
+
+    @property
+    def peers(self) -> set[str]:
+        """Names of the peers it needs."""
+        return peers_behind(self.reads) | ({self.peer} if self.peer else set())
 
 
 Combine = Callable[[Sequence[Pairs], int], Pairs]
@@ -97,6 +119,9 @@ class Component:
     """Past sessions to look back on; None: ``[features.fits] sessions``."""
     min_sessions: int = DEFAULT_MINIMUM
     """Fewer sessions with data than these: no fit.  ``[features.fits]`` may say otherwise."""
+    alone: bool = False
+    """On sessions of the contract itself only, as what depends on the level of its price must be;
+    others may be fitted along the root (``[features.fits] along``)."""
 
     def at(self, key: pl.Expr) -> pl.Expr:
         """The fitted value at a key; null where there is none."""
@@ -119,7 +144,7 @@ def declare(component: Component) -> Component:
     RequestError
         If its statistic looks ahead or rests on something fitted.
     """
-    for node in reachable(component.statistic.inputs):
+    for node in reachable(component.statistic.reads):
         if node.state in ("future", "fitted"):
             what = "looks ahead" if node.state == "future" else "rests on a fit itself"
             raise RequestError(f"component {component.name!r}: its statistic {what}")

@@ -146,7 +146,14 @@ def _prior_session() -> Component:
     inputs = tuple(price * TICK for price in prices)
     statistic = Statistic("session_prices", inputs, LastValues, whole=True)
     return declare(
-        Component("prior_session", statistic, lambda past, _: past[-1], sessions=1, min_sessions=1)
+        Component(
+            "prior_session",
+            statistic,
+            lambda past, _: past[-1],
+            sessions=1,
+            min_sessions=1,
+            alone=True,
+        )
     )
 
 

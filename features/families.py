@@ -15,7 +15,7 @@ import polars as pl
 from features.columns import mid_ticks
 from features.components import Component, components_of
 from features.events import levels_needed, tables_needed
-from features.nodes import WARM_HALF_LIVES, reachable, root_columns, window
+from features.nodes import WARM_HALF_LIVES, peers_behind, reachable, root_columns, window
 from features.parameters import Parameter
 from features.windows import ahead_time
 from pipeline.errors import MboError, RequestError
@@ -32,7 +32,7 @@ _SWAPPED = {a: b for pair in _PAIRS for a, b in (pair, pair[::-1])}
 def tables_behind(components: Sequence[Component]) -> tuple[str, ...]:
     """Tables besides ``book`` that the statistics of components are made of."""
     statistics = [component.statistic for component in components]
-    tables = tables_needed(root_columns(x for one in statistics for x in one.inputs))
+    tables = tables_needed(root_columns(x for one in statistics for x in one.reads))
     return (*tables, *(("order_life",) if any(one.lives for one in statistics) else ()))
 
 
@@ -166,8 +166,14 @@ class Column:
     @cached_property
     def roots(self) -> frozenset[str]:
         """Columns of events it reads, or that what it is fitted with does."""
-        fitted = (x for one in self.components for x in one.statistic.inputs)
+        fitted = (x for one in self.components for x in one.statistic.reads)
         return frozenset(root_columns([self.expr, *fitted]))
+
+    @cached_property
+    def peers(self) -> frozenset[str]:
+        """Names of the peers it reads, or that what it is fitted with does."""
+        fitted = (name for one in self.components for name in one.statistic.peers)
+        return frozenset((*peers_behind([self.expr]), *fitted))
 
     @property
     def depth(self) -> int:

@@ -17,6 +17,7 @@ from features.kernels_forward import compile_forward
 from features.kernels_levels import compile_level_kernels
 from features.kernels_moments import compile_moments
 from features.kernels_normal import compile_normal
+from features.kernels_pairs import compile_pairs
 from features.kernels_volume import compile_volume
 from pipeline.jit import kernel
 
@@ -99,3 +100,4 @@ def compile_kernels() -> None:
     compile_bars()
     compile_volume()
     compile_forward()
+    compile_pairs()

@@ -219,10 +219,18 @@ def _sigma(column: Column, argument: str) -> Family:
     return _derived(column, _value(column) / expected, "sigma", **_sign(column))
 
 
+def _of_prices(column: Column) -> bool:
+    """True of what depends on a price's level: past values of another contract tell nothing.
+
+    A peer moves with us in a shift of all prices, and yet our distance from it is of one contract.
+    """
+    return column.family.shift != "none" or bool(column.peers)
+
+
 def _robust(column: Column, _argument: str) -> Family:
     """(x - median) / (1.4826 MAD), both of past sessions; null where MAD is 0."""
     x = _value(column)
-    fit = quantiles(column.name, x)
+    fit = quantiles(column.name, x, alone=_of_prices(column))
     centre, spread = fit.at(pl.lit(CENTRE)), fit.at(pl.lit(SPREAD))
     score = pl.when(spread > 1e-9).then((x - centre) / spread)
     return _derived(column, score, "sigma", **_relative(column.family))
@@ -231,7 +239,7 @@ def _robust(column: Column, _argument: str) -> Family:
 def _winsor(column: Column, _argument: str) -> Family:
     """X held between the 1 % and 99 % quantiles of past sessions."""
     x = _value(column)
-    fit = quantiles(column.name, x)
+    fit = quantiles(column.name, x, alone=_of_prices(column))
     low, high = fit.at(pl.lit(LOW)), fit.at(pl.lit(HIGH))
     held = pl.when(x < low).then(low).when(x > high).then(high).when(low.is_not_null()).then(x)
     base = column.family
@@ -251,7 +259,12 @@ def _diurnal(column: Column, _argument: str) -> Family:
         changes["shift"] = "other"
     if column.family.mirror == "complement":
         changes["mirror"] = "other"
-    return _derived(column, ratio(x, profile(column.name, x).at(MINUTE)), "ratio", **changes)
+    return _derived(
+        column,
+        ratio(x, profile(column.name, x, alone=_of_prices(column)).at(MINUTE)),
+        "ratio",
+        **changes,
+    )
 
 
 NORMALISERS: Final[tuple[Normaliser, ...]] = (

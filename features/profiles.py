@@ -26,12 +26,12 @@ def _means(name: str, x: pl.Expr) -> Statistic:
     return Statistic(f"minute_means:{name}", (MINUTE, x), MinuteMeans, clock=SAMPLING)
 
 
-def profile(name: str, x: pl.Expr) -> Component:
+def profile(name: str, x: pl.Expr, *, alone: bool = False) -> Component:
     """The usual value of ``x`` by minute of the day: median over sessions of the minute's mean.
 
-    ``name`` is that of what is profiled, a column's for example.
+    ``name`` is that of what is profiled, a column's for example; ``alone`` as of a component.
     """
-    return declare(Component(f"profile:{name}", _means(name, x), minute_medians))
+    return declare(Component(f"profile:{name}", _means(name, x), minute_medians, alone=alone))
 
 
 def minutes(name: str, x: pl.Expr) -> Component:
@@ -39,11 +39,11 @@ def minutes(name: str, x: pl.Expr) -> Component:
     return declare(Component(f"minutes:{name}", _means(name, x), minute_values))
 
 
-def quantiles(name: str, x: pl.Expr) -> Component:
+def quantiles(name: str, x: pl.Expr, *, alone: bool = False) -> Component:
     """Median, scaled median absolute deviation, q01 and q99 of ``x`` over past sessions.
 
-    Keys are those of :func:`features.combine.robust`; of samples taken every second.
+    Keys are those of :func:`features.combine.robust`; of samples taken every second; ``alone`` as
+    of a component.
     """
-    return declare(
-        Component(f"robust:{name}", Statistic(f"sketch:{name}", (x,), Sketch, SAMPLING), robust)
-    )
+    statistic = Statistic(f"sketch:{name}", (x,), Sketch, SAMPLING)
+    return declare(Component(f"robust:{name}", statistic, robust, alone=alone))

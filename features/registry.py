@@ -61,6 +61,7 @@ BUILT_IN = (
     "trade_signs",
     "trade_volume",
     "costs",
+    "impact",
     "messages",
     "activity",
     "queues",
@@ -78,6 +79,7 @@ BUILT_IN = (
     "integrated",
     "diurnal",
     "cross",
+    "lead_lag",
 )
 """Modules of features, in the order their columns are listed."""
 

@@ -15,7 +15,6 @@ from typing import Any
 from features import registry
 from features.clocks import make_clock
 from features.components import Component, components_of
-from features.nodes import peers_behind
 from features.parameters import Alias
 from features.registry import FEATURES, LABELS, Column
 from pipeline.errors import RequestError
@@ -170,7 +169,7 @@ def _with_peers(
     """
     found: dict[str, Column] = {}
     for column in columns:
-        missing = peers_behind([column.expr]) - set(peers)
+        missing = column.peers - set(peers)
         if missing and column.name in words:
             name = min(missing)
             raise RequestError(

@@ -135,6 +135,8 @@ class FitSettings:
     """Past sessions of a symbol that components look back on, but for those with their own."""
     min_sessions: int = ranged(0, low=0)
     """Fewer sessions with data: no fit; 0: each component's own minimum."""
+    along: str = ranged("volume", choices=("volume", "calendar", "symbol"))
+    """Past sessions are those of the continuous series by that rule, or of the symbol alone."""
 
 
 @dataclass(frozen=True)

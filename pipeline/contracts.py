@@ -90,8 +90,6 @@ def legs(catalog: Catalog, asked: Sequence[Series], dataset: str | None = None) 
     RequestError
         If the lake holds no rolls, or none of a symbol asked for.
     """
-    from pipeline.reading import read_table
-
     stored = [
         item for item in catalog.partitions("rolls") if dataset in (None, item.partition["dataset"])
     ]
@@ -99,18 +97,30 @@ def legs(catalog: Catalog, asked: Sequence[Series], dataset: str | None = None) 
         raise RequestError(
             f"{asked[0]}: {catalog.root} holds no rolls yet; `mbo features` makes them"
         )
-    found: list[Leg] = []
-    known: set[str] = set()
-    for item in stored:
-        keys = item.partition
-        for row in read_table(item).to_pylist():
-            name = Series(keys["root"], row["rule"], row["rank"])
-            known.add(str(name))
-            if any(_same(one, name) for one in asked):
-                found.append(_leg(keys["dataset"], str(name), row))
+    every = every_leg(catalog, dataset)
+    known = {leg.series for leg in every}
+    names = [parsed for name in known if (parsed := series_of(name))]
     for one in asked:
-        if not any(_same(one, parsed) for name in known if (parsed := series_of(name))):
+        if not any(_same(one, name) for name in names):
             raise RequestError.unknown("continuous symbol", str(one), known, where="rolls")
+    wanted = {str(name) for name in names if any(_same(one, name) for one in asked)}
+    return [leg for leg in every if leg.series in wanted]
+
+
+def every_leg(catalog: Catalog, dataset: str | None = None) -> list[Leg]:
+    """Sessions of all continuous symbols there are, in order of dataset, symbol and session."""
+    from pipeline.reading import read_table
+
+    found = [
+        _leg(
+            item.partition["dataset"],
+            str(Series(item.partition["root"], row["rule"], row["rank"])),
+            row,
+        )
+        for item in catalog.partitions("rolls")
+        if dataset in (None, item.partition["dataset"])
+        for row in read_table(item).to_pylist()
+    ]
     return sorted(found, key=lambda leg: (leg.dataset, leg.series, leg.session))
 
 

@@ -1,8 +1,9 @@
 """Stages `statistics` and `fits`: what features of a session need of the sessions before it.
 
 `statistics` sums up a session for later ones: pairs (key, value) a statistic, made in one pass.
-`fits` combines, for each session, the statistics of the last sessions before it.  A session's own
-rows never enter its fits, and neither do later ones: its task does not read them.
+`fits` combines, for each session, the statistics of the last sessions before it, of the contract
+itself or along its root.  A session's own rows never enter its fits, and neither do later ones: its
+task does not read them.
 
 Both do nothing for sets without fitted features.  A session the quality gates refuse is nobody's
 past; one that is incomplete counts, but for statistics that need whole sessions.
@@ -19,20 +20,20 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from features.components import COMPONENTS, Component, Fitted, Pairs, Statistic, fit
+from features.components import COMPONENTS, Fitted, Pairs, Statistic, fit
 from features.families import tables_behind
 from features.gather import gather
 from features.kernels import compile_kernels
 from features.registry import FEATURES, LABELS
 from features.sets import FeatureSet, feature_set, load_user_features
-from pipeline.calendar import Session
-from pipeline.config import FitSettings, Settings
+from pipeline.config import Settings
 from pipeline.contracts import resolve
 from pipeline.errors import InputError
+from pipeline.fit_past import Past, PastPlanner, look_back
+from pipeline.peer_inputs import PeerPlanner
 from pipeline.reading import read_table
 from pipeline.session_inputs import (
     SessionPlanner,
-    SymbolSessions,
     check_book,
     check_tables,
     session_rows,
@@ -73,32 +74,17 @@ def chosen_set(settings: Settings) -> ChosenSet:
     return ChosenSet(columns, [str(file.resolve()) for file in files], hashes)
 
 
-def look_back(component: Component, settings: FitSettings) -> tuple[int, int]:
-    """How many past sessions a component is fitted on at most, and at least."""
-    sessions = component.sessions or settings.sessions
-    minimum = settings.min_sessions or component.min_sessions
-    return sessions, min(minimum, sessions)
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """A session that was asked for, and those its fits rest on, oldest first."""
-
-    symbol: SymbolSessions
-    session: Session
-    past: Sequence[Session]
-
-
 def _wanted(
     planner: SessionPlanner, chosen: ChosenSet, settings: Settings, selection: Selection
-) -> Iterator[_Wanted]:
-    limits = [look_back(c, settings.features.fits)[0] for c in chosen.columns.components]
+) -> Iterator[tuple[Partition, Past]]:
+    """The sessions that were asked for, each with what its fits rest on."""
+    past = PastPlanner(planner, settings.features.fits, chosen.columns.components)
     selection = resolve(selection, planner.catalog)
     for symbol in planner.symbols(selection):
-        kept = [s for s in symbol.sessions if not planner.refused(symbol, s)]
-        for number, session in enumerate(kept):
-            if selection.admits(symbol.keys(chosen.columns.name, session)):
-                yield _Wanted(symbol, session, kept[max(0, number - max(limits)) : number])
+        for session, before in past.sessions(symbol):
+            partition = symbol.keys(chosen.columns.name, session)
+            if selection.admits(partition):
+                yield partition, before
 
 
 def _definitions(chosen: ChosenSet) -> dict[str, object]:
@@ -146,17 +132,24 @@ class StatisticsStage:
         check_book(chosen.columns, settings)
         check_tables(chosen.columns.all, catalog, chosen.columns.name)
         planner = SessionPlanner(catalog, settings, tables_behind(components))
+        peers = {name for component in components for name in component.statistic.peers}
+        others = PeerPlanner(planner, chosen.columns, peers, past=True) if peers else None
         names = sorted({component.statistic.name for component in components})
         tasks: dict[Partition, Task] = {}
-        for wanted in _wanted(planner, chosen, settings, selection):
-            for session in wanted.past:
-                partition = wanted.symbol.keys(chosen.columns.name, session)
-                if partition not in tasks:
-                    facts = planner.facts(wanted.symbol, session)
-                    params = {"statistics": names, **_definitions(chosen), **facts.params}
-                    tasks[partition] = Task(
-                        partition, facts.inputs, params, _hints(chosen), facts.weight
-                    )
+        for _, past in _wanted(planner, chosen, settings, selection):
+            for one in past.all:
+                partition = one.keys(chosen.columns.name)
+                if partition in tasks:
+                    continue
+                facts = planner.facts(one.symbol, one.session)
+                inputs, weight = facts.inputs, facts.weight
+                params = {"statistics": names, **_definitions(chosen), **facts.params}
+                if others is not None:
+                    about = others.facts(one.symbol.dataset, one.session.date)
+                    inputs += tuple(ref for ref in about.inputs if ref not in inputs)
+                    weight += about.weight
+                    params |= {"peers": about.params, "peer_tolerance": chosen.columns.tolerance}
+                tasks[partition] = Task(partition, inputs, params, _hints(chosen), weight)
         return list(tasks.values())
 
     def run(self, task: Task, inputs: Inputs, outputs: Outputs) -> None:
@@ -202,17 +195,19 @@ class FitsStage:
         if not components:
             return []
         limits = {c.name: list(look_back(c, settings.features.fits)) for c in components}
-        params = {"components": limits, **_definitions(chosen)}
+        alone = sorted(c.name for c in components if c.alone)
+        about = {"components": limits, "alone": alone, **_definitions(chosen)}
         tasks = []
         planner = SessionPlanner(catalog, settings)
-        for wanted in _wanted(planner, chosen, settings, selection):
-            name = chosen.columns.name
-            refs = tuple(
-                TableRef("statistics", wanted.symbol.keys(name, s), optional=True)
-                for s in wanted.past
-            )
-            partition = wanted.symbol.keys(name, wanted.session)
-            tasks.append(Task(partition, refs, params, _hints(chosen)))
+        for partition, past in _wanted(planner, chosen, settings, selection):
+            keys = [one.keys(chosen.columns.name) for one in past.all]
+            refs = tuple(TableRef("statistics", key, optional=True) for key in keys)
+            # Which of them, by number: the contract itself, and along its root.
+            pasts = {
+                name: [keys.index(one.keys(chosen.columns.name)) for one in sessions]
+                for name, sessions in (("own", past.own), ("along", past.along))
+            }
+            tasks.append(Task(partition, refs, {**about, **pasts}, _hints(chosen)))
         return tasks
 
     def run(self, task: Task, inputs: Inputs, outputs: Outputs) -> None:
@@ -230,18 +225,20 @@ class FitsStage:
             stored = inputs.stored(ref.table, ref.partition)
             if stored is None:
                 raise _missing("statistics", ref.partition)
-            past.append((date.fromisoformat(ref.partition["session"]), _read(stored)))
+            past.append((ref.partition, _read(stored)))
         writer = outputs.writer(FITS)
         for name, (sessions, minimum) in task.params["components"].items():
             component = COMPONENTS[name]
+            which = task.params["own" if name in task.params["alone"] else "along"]
             known = [
-                (session, pairs[component.statistic.name])
-                for session, pairs in past[-sessions:]
+                (partition, pairs[component.statistic.name])
+                for partition, pairs in (past[number] for number in which[-sessions:])
                 if component.statistic.name in pairs
             ]
             found = fit(component, [pairs for _, pairs in known], minimum)
             if found is not None:
-                writer.write(_fit_rows(name, found, [session for session, _ in known]))
+                own = task.partition["symbol"]
+                writer.write(_fit_rows(name, found, own, [partition for partition, _ in known]))
         writer.close()
 
     def warm(self) -> None:
@@ -265,8 +262,11 @@ def _read(stored: Stored) -> dict[str, Pairs]:
     }
 
 
-def _fit_rows(name: str, pairs: Pairs, sessions: Sequence[date]) -> pa.Table:
+def _fit_rows(name: str, pairs: Pairs, own: str, past: Sequence[Partition]) -> pa.Table:
     n = pairs.keys.size
+    sessions = [date.fromisoformat(one["session"]) for one in past]
+    contracts = [one["symbol"] for one in past]
+    others = sum(contract != own for contract in contracts)
     _, starts = np.unique(pairs.keys, return_index=True)
     firsts = np.zeros(n, dtype=np.int64)
     firsts[starts] = starts
@@ -279,6 +279,8 @@ def _fit_rows(name: str, pairs: Pairs, sessions: Sequence[date]) -> pa.Table:
         "sessions": pa.array(np.full(n, len(sessions), dtype=np.int32)),
         "first_session": pa.array([sessions[0]] * n, pa.date32()),
         "last_session": pa.array([sessions[-1]] * n, pa.date32()),
+        "other_sessions": pa.array(np.full(n, others, dtype=np.int32)),
+        "contracts": pa.array([", ".join(dict.fromkeys(contracts))] * n, pa.string()),
     }
     return pa.table(columns, schema=FITS.schema())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -10,8 +10,8 @@ from typing import Any
 from features.sets import FeatureSet
 from pipeline.contracts import legs, series_of
 from pipeline.errors import RequestError
-from pipeline.session_inputs import SessionPlanner, SymbolSessions
-from pipeline.stage import Ref, Selection
+from pipeline.session_inputs import SessionPlanner
+from pipeline.stage import Ref
 
 
 @dataclass(frozen=True)
@@ -27,17 +27,30 @@ class PeerFacts:
 class PeerPlanner:
     """Finds a set's peers in the lake.
 
+    ``names`` are those wanted, where it is not all of them.  Of the ``past``, sessions of a peer
+    that the quality gates refuse are as good as missing.
+
     Raises
     ------
     RequestError
         If a continuous peer has no rolls.
     """
 
-    def __init__(self, planner: SessionPlanner, chosen: FeatureSet) -> None:
+    def __init__(
+        self,
+        planner: SessionPlanner,
+        chosen: FeatureSet,
+        names: Collection[str] | None = None,
+        *,
+        past: bool = False,
+    ) -> None:
         self._planner = planner
-        self._chosen = chosen
-        self._symbols: dict[tuple[str, str], SymbolSessions | None] = {}
-        series = {s for peer in chosen.peers.values() if (s := series_of(peer)) is not None}
+        self._set = chosen.name
+        self._peers = {
+            name: symbol for name, symbol in chosen.peers.items() if names is None or name in names
+        }
+        self._past = past
+        series = {s for peer in self._peers.values() if (s := series_of(peer)) is not None}
         rows = legs(planner.catalog, sorted(series, key=str)) if series else []
         self._contracts = {(leg.dataset, leg.series, leg.session): leg.contract for leg in rows}
 
@@ -52,18 +65,21 @@ class PeerPlanner:
         inputs: list[Ref] = []
         params: dict[str, Any] = {}
         weight, complete = 0, True
-        for name, asked in self._chosen.peers.items():
+        for name, asked in self._peers.items():
             symbol = asked
             if series_of(asked) is not None:
                 symbol = self._contracts.get((dataset, asked, str(session)), "")
-            own = self._symbol(dataset, symbol) if symbol else None
+            own = self._planner.symbol(dataset, symbol) if symbol else None
             if own is None and symbol == asked:
                 raise RequestError(
-                    f"feature set {self._chosen.name!r}: the lake holds no book of its peer "
+                    f"feature set {self._set!r}: the lake holds no book of its peer "
                     f"{name} = {asked!r} in {dataset}; run `mbo book --symbols {asked}`"
                 )
             scheduled = own.calendar.session(session) if own else None
-            if own is None or scheduled is None or scheduled not in own.sessions:
+            known = own is not None and scheduled in own.sessions
+            if self._past and own is not None and scheduled is not None:
+                known = known and not self._planner.refused(own, scheduled)
+            if own is None or scheduled is None or not known:
                 params[name] = None
                 complete = False
                 continue
@@ -73,10 +89,3 @@ class PeerPlanner:
             complete &= facts.params["complete"]
             params[name] = {"symbol": symbol, **facts.params}
         return PeerFacts(tuple(inputs), params, weight, complete)
-
-    def _symbol(self, dataset: str, symbol: str) -> SymbolSessions | None:
-        key = (dataset, symbol)
-        if key not in self._symbols:
-            found = list(self._planner.symbols(Selection(dataset, symbol)))
-            self._symbols[key] = next((one for one in found if one.symbol == symbol), None)
-        return self._symbols[key]

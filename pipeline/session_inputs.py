@@ -86,6 +86,7 @@ class SessionPlanner:
         self.tables = (*INPUT_TABLES, *(name for name in ON_REQUEST if name in tables))
         self._instruments = _instruments(catalog)
         self._gates = Gates(catalog, settings)
+        self._symbols: dict[tuple[str, str], SymbolSessions | None] = {}
 
     def symbols(self, selection: Selection) -> Iterator[SymbolSessions]:
         """The selected symbols with all their sessions, those of other dates included.
@@ -105,6 +106,14 @@ class SessionPlanner:
             calendar = calendar_for(dataset, symbol, self.settings)
             sessions = tuple(calendar.sessions_touching(days))
             yield SymbolSessions(dataset, symbol, calendar, sessions, days)
+
+    def symbol(self, dataset: str, symbol: str) -> SymbolSessions | None:
+        """One symbol with all its sessions; None if the lake holds no book of it."""
+        key = (dataset, symbol)
+        if key not in self._symbols:
+            found = list(self.symbols(Selection(dataset, symbol)))
+            self._symbols[key] = next((one for one in found if one.symbol == symbol), None)
+        return self._symbols[key]
 
     def refused(self, of: SymbolSessions, session: Session) -> str:
         """Why the quality gates leave a session out; empty if they do not."""

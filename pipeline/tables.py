@@ -419,7 +419,7 @@ STATISTICS = Table(
 FITS = Table(
     "fits",
     "session",
-    1,
+    2,
     "component, key and item: what was fitted on earlier sessions for this one",
     (
         col("component", TEXT, "", "what is fitted"),
@@ -429,6 +429,8 @@ FITS = Table(
         col("sessions", pa.int32(), "sessions", "how many it was fitted on"),
         col("first_session", pa.date32(), "", "the first of them"),
         col("last_session", pa.date32(), "", "the last of them; before this session"),
+        col("other_sessions", pa.int32(), "sessions", "how many of them are of other contracts"),
+        col("contracts", TEXT, "", "the contracts of those sessions, in order, e.g. ESH5, ESM5"),
     ),
 )
 

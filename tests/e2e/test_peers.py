@@ -22,7 +22,9 @@ clock = "grid:10s"
 tolerance = "60s"
 peers = { far = "SIMU5", front = "SIM.v.0" }
 features = ["mid", "mid_of", "return_of_far_60s", "lagged_ofi_of_far_60s_10s",
-            "correlation_with_far_1s_300s", "price_gap_to_front", "age_of_far"]
+            "correlation_with_far_1s_300s", "price_gap_to_front", "age_of_far",
+            "lead_over_far", "hy_correlation_with_far", "lead_over_front", "lead_ratio_over_front",
+            "hy_correlation_with_front"]
 """
 
 
@@ -52,6 +54,19 @@ def test_columns_of_peers_stand_beside_ours(lake: Path) -> None:
     # The front by volume is the contract itself, as it was strictly before.
     assert (frame["price_gap_to_front"].drop_nulls() == 0).all()
     assert (frame["age_of_far"].drop_nulls() > 0).all()
+
+
+def test_which_moves_first_is_known_from_the_session_before(lake: Path) -> None:
+    found = open_lake(lake)
+    first = found.scan("features", start="2025-06-02", end="2025-06-02").collect()
+    last = found.scan("features", start="2025-06-03", end="2025-06-03").collect()
+    names = [name for name in last.columns if "lead" in name or "hy_" in name]
+    assert all(first[name].null_count() == first.height for name in names)
+    # The front is the contract itself: it neither leads nor follows.
+    assert last.select("lead_over_front", "hy_correlation_with_front").unique().rows() == [(0, 1.0)]
+    # The other deliveries of the sample market follow the same price.
+    (correlation,) = set(last["hy_correlation_with_far"])
+    assert 0.05 < correlation <= 1.1
 
 
 def test_two_workers_write_the_same_bytes(lake: Path, sample_raw: Path, tmp_path: Path) -> None:

@@ -54,32 +54,37 @@ class ManyDays:
     """UTC days whose quality is bad."""
     lifted: tuple[date, ...] = ()
     """Sessions whose prices are three ticks higher."""
+    more: Mapping[str, Mapping[date, int]] = field(default_factory=dict)
+    """Further symbols with seeds of their own."""
     name: str = "upstream"
     version: int = 1
     tables: Sequence[str] = ("book", "flow", "trades", "instruments", "quality")
 
     def plan(self, catalog: Catalog, settings: Settings, selection: Selection) -> list[Task]:
-        days = sorted({d for day in self.seeds for d in (day - timedelta(days=1), day)})
         tasks = []
-        for day in days:
-            params = {
-                "before": self.seeds.get(day + timedelta(days=1)),
-                "after": self.seeds.get(day),
-                "orphans": day in self.orphans,
-                "lift_before": day + timedelta(days=1) in self.lifted,
-                "lift_after": day in self.lifted,
-            }
-            partition = Partition.of(dataset=DATASET, date=day, symbol=SYMBOL)
-            tasks.append(Task(partition, params=params))
-        return [*tasks, Task(Partition.of(dataset=DATASET))]
+        for symbol, seeds in {SYMBOL: self.seeds, **self.more}.items():
+            days = sorted({d for day in seeds for d in (day - timedelta(days=1), day)})
+            for day in days:
+                params = {
+                    "before": seeds.get(day + timedelta(days=1)),
+                    "after": seeds.get(day),
+                    "orphans": day in self.orphans and symbol == SYMBOL,
+                    "lift_before": day + timedelta(days=1) in self.lifted,
+                    "lift_after": day in self.lifted,
+                }
+                partition = Partition.of(dataset=DATASET, date=day, symbol=symbol)
+                tasks.append(Task(partition, params=params))
+        return [*tasks, Task(Partition.of(dataset=DATASET), params={"more": sorted(self.more)})]
 
     def run(self, task: Task, inputs: Inputs, outputs: Outputs) -> None:
         if task.partition.get("date") is None:
-            row = dict.fromkeys(INSTRUMENTS.schema().names)
-            row |= {"symbol": SYMBOL, "instrument_id": 1, "publisher_id": 1}
-            row |= {"first_date": date(2025, 1, 1), "last_date": date(2025, 12, 31)}
-            row |= {"tick_size": TICK}
-            table = pa.Table.from_pylist([row], schema=INSTRUMENTS.schema())
+            rows = []
+            for symbol in (SYMBOL, *task.params["more"]):
+                row = dict.fromkeys(INSTRUMENTS.schema().names)
+                row |= {"symbol": symbol, "instrument_id": 1, "publisher_id": 1}
+                row |= {"first_date": date(2025, 1, 1), "last_date": date(2025, 12, 31)}
+                rows.append(row | {"tick_size": TICK})
+            table = pa.Table.from_pylist(rows, schema=INSTRUMENTS.schema())
             outputs.writer(INSTRUMENTS).write(table)
             return
         day = date.fromisoformat(task.partition["date"])

@@ -30,6 +30,9 @@ SHORT_ROWS = ("n3", "n7")
 SMALL: dict[str, dict[str, tuple[int | str, ...]]] = {
     "vpin": {"size": (7, 30), "buckets": (3, 8)},
     "kyle_lambda_trades": {"bar": (1, 3), "window": ("n3", "n9")},
+    "hasbrouck_lambda": {"step": ("1s", "10s"), "window": ("40s", "30m")},
+    "permanent_impact": {"lags": (1, 2)},
+    "corwin_schultz": {"step": ("1s", "60s"), "window": ("20s", "30m")},
 }
 """Other values off the grid, by family."""
 
@@ -61,12 +64,17 @@ def world(seed: int, kind: str) -> tuple[Tables, Session]:
     gaps = FAST if kind == "fast" else SLOW
     invalid = 0.0 if kind == "long" else 0.015
     tables = with_past(make_world(seed, ROWS, gaps, invalid=invalid, peers=True))
+    session = slow_with_peers(tables)
+    session.past = earlier()
+    return tables, session
+
+
+def slow_with_peers(tables: Tables) -> Session:
     session = slow(tables)
     for name, peer in tables.peers.items():
         assert isinstance(peer, Tables)
         session.peers[name] = slow(peer)
-    session.past = earlier()
-    return tables, session
+    return session
 
 
 def slow(tables: Tables) -> Session:
@@ -86,7 +94,7 @@ def slow(tables: Tables) -> Session:
 
 @cache
 def earlier() -> list[Session]:
-    return [slow(tables) for tables in past_worlds()]
+    return [slow_with_peers(tables) for tables in past_worlds()]
 
 
 def same(ours: object, theirs: object, dtype: pl.DataType) -> bool:

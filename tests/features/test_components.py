@@ -15,7 +15,7 @@ from features.gatherers import Histogram, MinuteMeans
 from features.registry import FEATURES
 from features.windows import ahead, fitted
 from pipeline.errors import RequestError
-from tests.features.past import BY_PAST, GAPS, past_worlds
+from tests.features.past import BY_PAST, GAPS, past_worlds, with_echo
 from tests.features.worlds import SLOW, make_world
 
 
@@ -28,10 +28,11 @@ def statistics() -> list[Statistic]:
 
 @pytest.mark.parametrize(("chunk", "rows", "every"), [(1, 25, 7), (23, 120, 1)])
 def test_chunks_change_no_statistic(chunk: int, rows: int, every: int) -> None:
-    world = make_world(101, rows, GAPS, invalid=0.0, lives=True)
+    world = with_echo(make_world(101, rows, GAPS, invalid=0.0, lives=True))
     chosen = statistics()[::every]
     whole = gather(world, chosen, whole=True)
-    pieces = gather(replace(world, chunk=chunk), chosen, whole=True)
+    peers = {"peer": replace(world.peers["peer"], chunk=chunk)}  # type: ignore[type-var]
+    pieces = gather(replace(world, chunk=chunk, peers=peers), chosen, whole=True)
     assert list(whole) == list(pieces)
     for name, pairs in whole.items():
         assert pairs.keys.size or rows < 120, name

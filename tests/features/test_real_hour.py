@@ -10,7 +10,6 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from features.nodes import peers_behind
 from features.registry import FEATURES
 from pipeline.catalog import LakeCatalog
 from pipeline.config import FeaturesSettings, RawSettings, Settings
@@ -75,7 +74,7 @@ def test_values_are_sane(lake: Path) -> None:
     """In range, no infinities, and null only while windows fill or where nothing happened."""
     frame = table(lake, "features")
     # The set names no other instruments.
-    columns = [c for c in FEATURES.resolve(ALL["features"]) if not peers_behind([c.expr])]
+    columns = [c for c in FEATURES.resolve(ALL["features"]) if not c.peers]
     assert {c.name for c in columns} <= set(frame.columns)
     for column in columns:
         values = frame[column.name]

@@ -58,6 +58,9 @@ def columns() -> list[Column]:
         "trade_location_ask_n7",
         "trade_size_z_n7",
         "kyle_lambda_trades_3_n5",
+        "hasbrouck_lambda_10s_30m",
+        "permanent_impact_1",
+        "corwin_schultz_1s_20s",
     ]
     return [*found.values(), *FEATURES.resolve(small)]
 

@@ -28,6 +28,7 @@ from tests.reference.features.flow import (
     ofi_ratio,
 )
 from tests.reference.features.hazards import HAZARDS
+from tests.reference.features.impact import IMPACT
 from tests.reference.features.labels import label_rows, label_time
 from tests.reference.features.levels import (
     log_depth,
@@ -47,6 +48,7 @@ from tests.reference.features.levels import (
 )
 from tests.reference.features.orders import ORDERS
 from tests.reference.features.outcomes import SLOW_OUTCOMES
+from tests.reference.features.pairs import PAIRS
 from tests.reference.features.past import FITTED
 from tests.reference.features.peers import SLOW_PEERS
 from tests.reference.features.prices import (
@@ -83,6 +85,7 @@ SLOW_FEATURES: dict[str, Callable[..., Value]] = {
     **activity.SLOW,
     **SHAPE,
     **FITTED,
+    **IMPACT,
     **ORDERS,
     **HAZARDS,
     "mid": mid,
@@ -173,6 +176,7 @@ SLOW_FEATURES: dict[str, Callable[..., Value]] = {
     "business_days_to_expiry": lambda s, i, t: s.context.business_days_left,
     **SLOW_VOLS,
     **SLOW_PEERS,
+    **PAIRS,
     "is_expiry_week": lambda s, i, t: s.context.expiry_week,
     "roll_activity": lambda s, i, t: divide(
         s.context.next_volume_before, s.context.next_volume_before + s.context.volume_before
