@@ -17,7 +17,8 @@ function frame(node, y_range, y_text, label) {
   const width = Math.max(200, node.clientWidth), height = node.clientHeight;
   const [ticks, step] = nice_ticks(y_range[0], y_range[1], Math.max(2, Math.floor(height / 42)));
   const texts = ticks.map((tick) => y_text(tick, decimals(step)));
-  const left = Math.max(34, 10 + 6.9 * Math.max(0, ...texts.map((text) => text.length)));
+  // At least so wide that the charts of a column have their left ends in one line.
+  const left = Math.max(width > 500 ? 64 : 46, 10 + 6.9 * Math.max(0, ...texts.map((text) => text.length)));
   const box = { left, right: width - 10, top: 10, bottom: height - 22 };
   const y = (value) => box.bottom - ((value - y_range[0]) / (y_range[1] - y_range[0])) * (box.bottom - box.top);
   const root = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label });

@@ -62,7 +62,7 @@ function story(item, symbol) {
       ["order", `${f.order}, ${f.type}`],
       ["filled of it", `${number(f.order_filled, 0)} of ${number(f.order_size, 0)}, ${f.status}`],
       f.limit === null ? null : ["limit", price(f.limit, symbol.tick)],
-      f.replaced ? ["replaced", `${f.replaced} times`] : null),
+      f.replaced ? ["replaced", f.replaced === 1 ? "once" : `${f.replaced} times`] : null),
     el("h4", {}, "Queue"), list(
       ["ahead at entry", ahead(f.ahead_at_entry) + (f.orders_ahead === null ? "" : `, ${number(f.orders_ahead, 0)} order${f.orders_ahead === 1 ? "" : "s"}`)],
       ["still ahead at the fill", ahead(f.ahead)], ["rule", `${words(f.reason)} (${f.role})`]),
