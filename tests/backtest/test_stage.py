@@ -326,3 +326,85 @@ def test_two_workers_give_the_same_bytes(tmp_path):
         hashes.append([file.read_bytes() for file in files])
 
     assert hashes[0] == hashes[1]
+
+
+HELLO = """
+from dataclasses import dataclass
+
+from strategies.event import EventStrategy, Market, parameter, state
+
+
+@dataclass
+class Hello(EventStrategy):
+    \"\"\"Buys at the bid, sells a tick higher.\"\"\"
+
+    size: int = parameter(1, "contracts", "of each order")
+    patience: int = parameter(5, "s", "not used")
+    {more}
+
+    def on_market_event(self, m: Market) -> None:
+        {first}
+        if m.two_sided() and m.working == 0 and m.position == 0:
+            m.buy(m.bid, self.size)
+
+    def on_fill(self, m: Market) -> None:
+        if m.position > 0:
+            m.sell(m.fill_price + m.tick, m.position)
+"""
+
+
+def hello(folder: Path, first: str = "pass", more: str = "n: int = state(0)") -> str:
+    path = folder / "hello.py"
+    path.write_text(HELLO.format(first=first, more=more))
+    return f"{path}:Hello"
+
+
+def event_run(lake: Path, strategy: str, *texts: str, interpret: bool = False):
+    request = prepare(strategy, texts, SETTINGS, interpret=interpret)
+    reporter = choose_reporter(quiet=True, json=False)
+    summaries = [
+        run_stage(
+            stage, LakeCatalog(lake), SETTINGS, Selection(), RunOptions(1, force=True), reporter
+        )
+        for stage in request.stages()
+    ]
+    return request, summaries
+
+
+def test_event_strategy_of_a_file_runs_compiled_and_interpreted_alike(lake, tmp_path):
+    results = []
+    for interpret in (False, True):
+        request, summaries = event_run(lake, hello(tmp_path), "size=2", interpret=interpret)
+        assert [s.exit_code for s in summaries] == [0, 0]
+        found = open_lake(lake).run(request.run_id)
+        fills = found.fills.collect()
+        assert len(fills) > 2
+        results.append((request.run_id, fills, found.orders.collect(), found.readings))
+    assert results[0][0] == results[1][0]
+    for one, other in zip(results[0][1:], results[1][1:], strict=True):
+        assert one.equals(other)
+
+
+@pytest.mark.parametrize(
+    ("first", "interpret", "says"),
+    [
+        ("self.n = [1][self.n + 7]", True, "IndexError"),
+        ("raise ValueError", False, "run with --interpret"),
+        ("for _ in range(300): m.cancel_all()", False, "more than 256 commands"),
+    ],
+)
+def test_callback_that_fails_is_named_with_its_time(lake, tmp_path, first, interpret, says):
+    _, summaries = event_run(lake, hello(tmp_path, first), interpret=interpret)
+
+    assert summaries[0].exit_code == 1
+    (_, told), *_ = summaries[0].failed
+    assert "Hello.on_market_event at 2025-06-0" in told
+    assert says in told
+
+
+def test_strategy_that_cannot_be_compiled_says_where(lake, tmp_path):
+    _, summaries = event_run(lake, hello(tmp_path, "m.nonsense"))
+
+    (_, told), *_ = summaries[0].failed
+    assert "Hello, line 16: cannot be compiled" in told
+    assert "nonsense" in told
