@@ -172,10 +172,12 @@ def render(
         f"sessions    {_sessions(rows)}"
         + (", incomplete ones too (--partial)" if settings.get("partial") == "true" else ""),
         *_wrapped("parameters  ", _pairs(params)),
-        f"latency     {settings['latency']} to the venue, {settings['response']} back",
+        f"latency     {_latency(settings)}",
         f"fees        schedule {settings['fees']}",
         f"queue       {_queue(rows)}",
     ]
+    limits = {key[5:]: value for key, value in settings.items() if key.startswith("risk.")}
+    lines += _wrapped("limits      ", _pairs(limits)) if limits else []
     lines += [f"roll        {roll}" for roll in settings.get("rolls", "").split("; ") if roll]
     lines += _skipped(first)
     for currency in sorted({row["currency"] for row in rows}):
@@ -213,6 +215,15 @@ def _sessions(rows: Sequence[Row]) -> str:
     first = min(row["first_session"] for row in traded)
     last = max(row["last_session"] for row in traded)
     return f"{max(row['sessions'] for row in traded)}, {first} to {last}"
+
+
+def _latency(settings: Mapping[str, str]) -> str:
+    if "response" not in settings:
+        return settings["latency"]  # a table, by its file's name
+    text = f"{settings['latency']} to the venue, {settings['response']} back"
+    if "feed" in settings:
+        text += f", {settings['feed']} of the feed"
+    return text + (f"; seed {settings['seed']}" if "seed" in settings else "")
 
 
 def _wrapped(label: str, text: str) -> list[str]:

@@ -12,12 +12,27 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as hyp
 
-from pipeline.backtest.accounts import Account, Contract
+from pipeline.backtest.accounts import MARK_KINDS, Account, Contract
 from pipeline.backtest.curve import SymbolRows
 from pipeline.backtest.metrics import figures
-from pipeline.backtest.replay import Replay, SimOptions, timetable
+from pipeline.backtest.replay import Limits, Replay, SimOptions, timetable
+from pipeline.backtest.tables import ORDER_TYPES, TIMES_IN_FORCE
 from pipeline.book.columns import take
+from strategies.layout import BUY, DAY, FOK, GTC, IOC, SELL
 from tests.backtest.scenario import RULE, Decision, Session, Tape, decisions_array
+from tests.backtest.scripted import (
+    CANCEL,
+    LIMIT,
+    MARKET,
+    PEGGED,
+    REPLACE,
+    STOP,
+    STOP_LIMIT,
+    cancel,
+    order,
+    replace,
+    run,
+)
 from tests.backtest.test_reference import Market
 
 ONE = 10**9
@@ -67,8 +82,7 @@ def simulate(seed: int, symbol: str, chunk: int = 10**9) -> tuple[pa.Table, pa.T
     flatten = 60 * ONE if seed % 2 else None
     replay = Replay(options, timetable(sessions, flatten), RULE, lambda n: rows[n])
     replay.start_day(19700101)
-    contract = Contract(symbol, symbol, MULTIPLIERS[symbol], ONE // 4, "USD")
-    account = Account(options.reading, contract, lambda role, session: FEES[role], DAYS)
+    account = account_of(symbol, options.reading)
     whole = tape.chunk()
     tables = []
     for start in range(0, len(tape.rows), chunk):
@@ -78,6 +92,42 @@ def simulate(seed: int, symbol: str, chunk: int = 10**9) -> tuple[pa.Table, pa.T
     tables.append(account.take(replay.take(last=True)))
     orders, fills, equity = (pa.concat_tables(kind) for kind in zip(*tables, strict=True))
     return orders, fills, equity
+
+
+def account_of(symbol: str, reading: str) -> Account:
+    contract = Contract(symbol, symbol, MULTIPLIERS[symbol], ONE // 4, "USD")
+    return Account(reading, contract, lambda role, session: FEES[role], DAYS)
+
+
+def scripted(seed: int, symbol: str) -> list[list[dict[str, Any]]]:
+    """Orders, fills and equity of an event strategy that sends whatever the dice say."""
+    rng = random.Random(seed)
+    tape, sessions, _, options = market(seed)
+    end = sessions[-1].close_ns
+    times = sorted(rng.randrange(0, end) for _ in range(rng.randint(10, 60)))
+    rows = [any_order(rng, ts, i) for i, ts in enumerate(times)]
+    limits = Limits(run_loss=rng.choice([None, 20 * ONE]), position=rng.choice([None, 6]))
+    result = run(
+        tape, *rows, reading=options.reading, latency=options.entry_latency,
+        response=options.response_latency, sessions=sessions, limits=limits,
+        flatten_before=rng.choice([None, 60 * ONE]), until=end,
+    )  # fmt: skip
+    tables = account_of(symbol, options.reading).take(result.rows)
+    return [table.to_pylist() for table in tables]
+
+
+def any_order(rng: random.Random, ts: int, i: int) -> tuple[int, ...]:
+    kind = rng.choice([LIMIT, LIMIT, LIMIT, MARKET, STOP, STOP_LIMIT, PEGGED, CANCEL, REPLACE])
+    if i and kind == CANCEL:
+        return cancel(ts, rng.randrange(i))
+    if i and kind == REPLACE:
+        return replace(ts, rng.randrange(i), rng.randint(97, 104), rng.randint(1, 6))
+    kind = LIMIT if kind in (CANCEL, REPLACE) else kind
+    extra = rng.randint(98, 103) if kind in (STOP, STOP_LIMIT) else rng.choice([0, 1])
+    tif = rng.choice([DAY, DAY, GTC, IOC, FOK])
+    post = rng.random() < 0.2
+    side, size, price = rng.choice([BUY, SELL]), rng.randint(1, 6), rng.randint(97, 104)
+    return order(ts, kind, side, size, price, extra=extra, tif=tif, post=post)
 
 
 def units(value: Decimal) -> int:
@@ -111,6 +161,13 @@ def check_books(symbol: str, fills: list[dict[str, Any]], equity: list[dict[str,
     mid = None
     for mark in equity:
         before = [fill for fill in fills if fill["ts"] <= mark["ts"]]
+        if mark["kind"] == "kill_switch":  # what it flattens at once comes after it
+            while (
+                before
+                and before[-1]["ts"] == mark["ts"]
+                and mark["position"] != sum(map(signed, before))
+            ):
+                before.pop()
         position = sum(map(signed, before))
         cash = -sum(round(multiplier * f["price"] * signed(f)) for f in before)
         fees = sum(FEES[f["role"]] * f["size"] for f in before)
@@ -129,8 +186,16 @@ def check_books(symbol: str, fills: list[dict[str, Any]], equity: list[dict[str,
             assert units(mark["realised"]) == first_in_first_out(before) * multiplier
 
 
+def check_orders(orders: list[dict[str, Any]], fills: list[dict[str, Any]]) -> None:
+    """Partial fills of each order add up to what it says."""
+    for sent in orders:
+        own = [f for f in fills if f["order"] == sent["order"]]
+        assert sent["filled"] == sum(f["size"] for f in own) <= sent["size"]
+        assert all(f["side"] == sent["side"] for f in own)
+
+
 @given(hyp.integers(0, 10**6), hyp.sampled_from(sorted(MULTIPLIERS)), hyp.integers(1, 120))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_books_balance_at_every_mark(seed, symbol, chunk):
     orders, fills, equity = (table.to_pylist() for table in simulate(seed, symbol, chunk))
 
@@ -139,11 +204,29 @@ def test_books_balance_at_every_mark(seed, symbol, chunk):
     assert [f["position"] for f in fills] == [
         sum(map(signed, fills[: i + 1])) for i in range(len(fills))
     ]
-    for order in orders:
-        own = [f for f in fills if f["order"] == order["order"]]
-        assert order["filled"] == sum(f["size"] for f in own) <= order["size"]
-        assert all(f["side"] == order["side"] for f in own)
+    check_orders(orders, fills)
     assert all(units(f["fee"]) == FEES[f["role"]] * f["size"] for f in fills)
+
+
+@given(hyp.integers(0, 10**6), hyp.sampled_from(sorted(MULTIPLIERS)))
+@settings(max_examples=12, deadline=None)
+def test_books_balance_under_orders_of_every_type(seed, symbol):
+    orders, fills, equity = scripted(seed, symbol)
+
+    check_books(symbol, fills, equity)
+    check_orders(orders, fills)
+
+
+def test_dice_meet_every_type_and_the_kill_switch():
+    filled, kinds = set(), set()
+    for seed in range(30):
+        orders, _, equity = scripted(seed, "ES")
+        filled |= {(o["type"], o["tif"]) for o in orders if o["filled"]}
+        kinds |= {mark["kind"] for mark in equity}
+
+    assert {kind for kind, _ in filled} == set(ORDER_TYPES)
+    assert {tif for _, tif in filled} == set(TIMES_IN_FORCE)
+    assert kinds == set(MARK_KINDS)
 
 
 @given(hyp.integers(0, 10**6), hyp.integers(1, 60))

@@ -172,6 +172,29 @@ def test_many_sessions_left_out_for_one_reason_are_counted(lake, traded, request
     assert "\nleft out    9 sessions from 2025-07-01 to 2025-07-09: too bad\n" in text
 
 
+@pytest.mark.parametrize(
+    ("settings", "lines"),
+    [
+        ({"latency": "table:colo.csv"}, ["latency     table:colo.csv"]),
+        (
+            {"latency": "1ms~0.3", "response": "2ms", "feed": "10us", "seed": "7"},
+            ["latency     1ms~0.3 to the venue, 2ms back, 10us of the feed; seed 7"],
+        ),
+        (
+            {"latency": "0s", "response": "0s", "risk.position": "5", "risk.run_loss": "900"},
+            ["latency     0s to the venue, 0s back", "limits      position=5 run_loss=900"],
+        ),
+    ],
+)
+def test_summary_says_which_latencies_and_limits_held(lake, traded, request_, settings, lines):
+    given_ = json.dumps({"fees": "sample", **settings})
+    rows = [{**row, "settings": given_} for row in traded.readings.to_dicts()]
+
+    text = render(request_.run_id, rows, lake, asked="mean_reversion")
+
+    assert [line for line in lines if line not in text.splitlines()] == []
+
+
 def test_json_holds_every_figure(lake, request_, traded):
     printed = []
 
