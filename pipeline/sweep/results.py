@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from pipeline.errors import InputError
+from pipeline.backtest.tables import RUNS
+from pipeline.errors import InputError, RequestError
 from pipeline.sweep.luck import F64, Luck, luck_of
+from pipeline.sweep.tables import SWEEPS
 from pipeline.units import parse_duration
 
 if TYPE_CHECKING:
@@ -41,6 +43,20 @@ class SweepResult:
         (stored,) = self.lake.partitions("sweeps", sweep_id=self.sweep_id)
         return list(stored.notes["axes"])
 
+    def column(self, axis: str) -> str:
+        """The column of :attr:`trials` with an axis's values: its name, or ``param_<name>``
+        where a table has a column of that name (``window``).
+
+        Raises
+        ------
+        RequestError
+            If the sweep does not vary it.
+        """
+        if axis not in self.axes:
+            raise RequestError.unknown("axis", axis, self.axes, where=f"sweep {self.sweep_id}")
+        taken = {column.name for column in (*SWEEPS.columns, *RUNS.columns)}
+        return f"param_{axis}" if axis in taken else axis
+
     @property
     def walks(self) -> bool:
         """True for a walk-forward."""
@@ -63,7 +79,8 @@ class SweepResult:
         """
         points = [json.loads(point) for point in self.rows["point"]]
         columns = [
-            pl.Series(name, _typed([point.get(name) for point in points])) for name in self.axes
+            pl.Series(self.column(name), _typed([point.get(name) for point in points]))
+            for name in self.axes
         ]
         figures = self.readings.filter(pl.col("reading") == self.reading)
         kept = [name for name in figures.columns if name not in self.rows.columns]
@@ -94,6 +111,10 @@ class SweepResult:
         if role is not None:
             rows = rows.filter(pl.col("role") == role)
         run_ids = rows["run_id"].unique(maintain_order=True).to_list()
+        if not run_ids:
+            return pl.DataFrame(
+                schema={"run_id": pl.String, "session": pl.Date, "profit": pl.Float64}
+            )
         parts = self._of_runs("breakdowns", run_ids)
         mine = parts.filter((pl.col("split") == "session") & (pl.col("reading") == self.reading))
         return mine.select(
@@ -152,9 +173,10 @@ class SweepResult:
         the median over them (their best would show luck).
         """
         value = value or self.metric
+        x, y = self.column(x), self.column(y)
         cells = self.trials.filter(pl.col("role") != "test").select(x, y, pl.col(value).cast(float))
-        grouped = cells.group_by(x, y).agg(pl.col(value).median()).sort(y, x)
-        return grouped.pivot(on=x, index=y, values=value)
+        grouped = cells.group_by(x, y).agg(pl.col(value).median()).sort(x, y)
+        return grouped.pivot(on=x, index=y, values=value).sort(y)  # columns as they appear
 
 
 def _typed(texts: list[str | None]) -> list[Any]:

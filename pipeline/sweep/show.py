@@ -105,7 +105,7 @@ def heat_map(sweep: SweepResult, x: str, y: str) -> list[str]:
         return f"{value:,.{digits}f} {shade}{shade}"
 
     header = ["", *(texts.get((x, name), name) for name in columns)]
-    names = [texts.get((y, str(value)), str(value)) for value in frame[y]]
+    names = [texts.get((y, str(value)), str(value)) for value in frame[sweep.column(y)]]
     rows = [[name, *map(cell, row)] for name, row in zip(names, cells, strict=True)]
     drawn = table(header, rows)
     if len(drawn[0]) > _WIDE:  # the shades alone
@@ -119,9 +119,9 @@ def heat_map(sweep: SweepResult, x: str, y: str) -> list[str]:
 def _texts(sweep: SweepResult) -> dict[tuple[str, str], str]:
     """How the values of the axes were written, by name and the text of the typed value."""
     found = {}
-    for row in sweep.trials.select("point", *sweep.axes).to_dicts():
+    for row in sweep.trials.to_dicts():
         for name, text in json.loads(row["point"]).items():
-            found[name, str(row[name])] = text
+            found[name, str(row[sweep.column(name)])] = text
     return found
 
 

@@ -313,6 +313,44 @@ def test_heat_map_takes_the_median_over_other_axes(lake):
     assert "median over size" in heat_map(result, "exit_z", "entry_z")[0]
 
 
+def test_heat_map_has_holes_where_the_strategy_refused(lake):
+    outcome = lake.sweep(request("exit_z=2.5,0.5", "entry_z=2,3"))
+    result = open_lake(lake.root).sweep(outcome.sweep_id)
+
+    frame = result.heat("exit_z", "entry_z")
+
+    assert frame.columns == ["entry_z", "0.5", "2.5"]
+    assert frame["entry_z"].to_list() == [2.0, 3.0]
+    assert frame["2.5"].is_null().to_list() == [True, False]
+
+
+def test_a_parameter_may_be_called_like_a_column(lake, tmp_path):
+    """Mean reversion has a ``window``; so does the table."""
+    path = tmp_path / "own.py"
+    path.write_text(
+        "from dataclasses import dataclass\n"
+        "import polars as pl\n"
+        "from strategies.interface import SignalStrategy, parameter\n\n"
+        "@dataclass(frozen=True)\nclass Far(SignalStrategy):\n"
+        '    "Fades far moves."\n'
+        '    window: int = parameter(1, "rows", "mean over so many")\n'
+        '    def features(self):\n        return ("zscore_300s",)\n'
+        "    def target(self):\n"
+        '        z = pl.col("zscore_300s").rolling_mean(self.window)\n'
+        "        return pl.when(z > 0).then(-1).otherwise(1)\n"
+    )
+    outcome = lake.sweep(prepare_sweep(f"{path}:Far", ["window=1,5", "size=1,2"], SETTINGS))
+    result = open_lake(lake.root).sweep(outcome.sweep_id)
+
+    assert result.trials["window"].null_count() == 4
+    assert result.trials["param_window"].to_list() == [1, 1, 5, 5]
+    assert heat_map(result, "size", "window")[2].split()[0] == "1"
+    walked = lake.sweep(prepare_sweep(f"{path}:Far", ["window=1,5"], SETTINGS, walk=WALK))
+    assert len(walk_lines(open_lake(lake.root).sweep(walked.sweep_id))) == 4
+    with pytest.raises(RequestError, match="unknown axis 'wndow'"):
+        result.heat("size", "wndow")
+
+
 def test_luck_is_told_in_sentences(swept):
     text = "\n".join(luck_lines(swept.luck, swept.luckiest))
 
