@@ -17,7 +17,9 @@ def report(
     call: Invocation,
     runs: Annotated[
         list[str] | None,
-        typer.Argument(help="Ids of runs, or their first characters; default: the newest run."),
+        typer.Argument(
+            help="Runs or sweeps by their ids, or first characters; default: newest run."
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="The page (default: data/reports/RUN.html).")
@@ -34,7 +36,7 @@ def report(
         str, typer.Option("--window", help="How much of the book before and after a fill.")
     ] = "5s",
 ) -> int:
-    """Write one HTML page about a run, or about several side by side.
+    """Write one HTML page about a run, about several side by side, or about a sweep.
 
     It opens offline: nothing is loaded.  --symbols, --start and --end narrow what is drawn of
     fills, prices and positions, not the figures.
@@ -43,15 +45,15 @@ def report(
     """
     from pipeline.lake import open_lake
     from pipeline.progress import human_bytes
-    from pipeline.report.choose import choose_runs, default_path
+    from pipeline.report.choose import choose
     from pipeline.report.page import Options, page_of, write_page
 
     options = Options(fills, tuple(fill or ()), _window(window), call.selection)
-    chosen = choose_runs(open_lake(call.root), runs or (), call.selection)
-    path = out or default_path(chosen)
+    chosen = choose(open_lake(call.root), runs or (), call.selection)
+    path = out or chosen.default_path
     if path.is_dir():
         raise RequestError(f"{path} is a folder; --out names the page, such as {path}/run.html")
-    names = [run.run_id for run in chosen]
+    names = [run.run_id for run in chosen.runs]
     if call.dry_run:
         print(f"would write {path} about {', '.join(names)}")
         return OK

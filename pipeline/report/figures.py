@@ -102,21 +102,25 @@ def compare_table(runs: Sequence[Drawn]) -> str:
     """Runs one below the other, each in its primary reading, with the parameters that differ."""
     rows = facts_of(runs)
     differ = [key for key, values in rows.items() if key[0] and len(set(values)) > 1]
+    # Where nearly everything differs, what came of it is to be seen first.
+    before, after = (differ, []) if len(differ) <= 4 else ([], differ)
     columns = [column for column in figure_columns() if column.name in _COMPARED]
     parts = []
     for currency in currencies(runs):
         body = [
             [
                 f'<i class=swatch data-run="{number_}"></i>{esc(run_label(drawn))}',
+                *(esc(rows[key][number_] or NONE) for key in before),
                 *(shown(column, row.get(column.name)) for column in columns),
-                *(esc(rows[key][number_] or NONE) for key in differ),
+                *(esc(rows[key][number_] or NONE) for key in after),
             ]
             for number_, drawn in enumerate(runs)
             for row in drawn.rows
             if row["reading"] == drawn.primary and row["currency"] == currency
         ]
-        heads = [f'<span title="{esc(c.description)}">{label(c)}</span>' for c in columns]
-        heads += [esc(name) for _, name in differ]
+        heads = [esc(name) for _, name in before]
+        heads += [f'<span title="{esc(c.description)}">{label(c)}</span>' for c in columns]
+        heads += [esc(name) for _, name in after]
         reading = ", ".join(dict.fromkeys(drawn.primary for drawn in runs))
         caption = f"Runs compared, {reading} reading, money in {currency}"
         parts.append(table(["run", *heads], body, caption=esc(caption), classes="compare"))

@@ -37,7 +37,8 @@ from pipeline.stage import Selection
 from pipeline.storage import readable_os_errors
 
 if TYPE_CHECKING:
-    from pipeline.lake import Run
+    from pipeline.report.choose import Choice
+    from pipeline.sweep.results import SweepResult
 
 STATIC: Final = Path(__file__).with_name("static")
 SCRIPTS: Final = ("base.js", "chart.js", "curves.js", "bars.js", "fills.js", "depth.js", "page.js")
@@ -65,7 +66,7 @@ class Options:
     """Symbols and sessions whose fills, prices and positions are drawn."""
 
 
-def page_of(runs: Sequence[Run], options: Options) -> str:
+def page_of(choice: Choice, options: Options) -> str:
     """The page of one or several runs, as HTML.
 
     Raises
@@ -73,7 +74,7 @@ def page_of(runs: Sequence[Run], options: Options) -> str:
     RequestError
         If a run was stored before its figures had parts (``breakdowns``).
     """
-    drawn = [curves.Drawn(run, options.selection) for run in runs]
+    drawn = [curves.Drawn(run, options.selection) for run in choice.runs]
     data = {
         "horizons": [name.removeprefix("markout_") for name in MARKOUT_HORIZONS],
         "reasons": fills.REASONS,
@@ -105,7 +106,7 @@ def page_of(runs: Sequence[Run], options: Options) -> str:
             }
         )
     data["runs"] = shown
-    return _page(drawn, data, options)
+    return _page(drawn, choice.sweeps, data, options)
 
 
 def write_page(path: Path, page: str) -> int:
@@ -155,7 +156,12 @@ def _by(drawn: curves.Drawn, split: str) -> list[dict[str, Any]]:
         ) from None
 
 
-def _page(drawn: Sequence[curves.Drawn], data: dict[str, Any], options: Options) -> str:
+def _page(
+    drawn: Sequence[curves.Drawn],
+    sweeps: Sequence[SweepResult],
+    data: dict[str, Any],
+    options: Options,
+) -> str:
     script = "\n".join((STATIC / name).read_text(encoding="utf-8") for name in SCRIPTS)
     style = (STATIC / "page.css").read_text(encoding="utf-8")
     slots = {
@@ -163,6 +169,8 @@ def _page(drawn: Sequence[curves.Drawn], data: dict[str, Any], options: Options)
         f"script-src 'sha256-{_digest(script)}'",
         "title": esc(_title(drawn)),
         "style": style,
+        "sweep_link": '<a href="#sweep">Sweep</a>' if sweeps else "",
+        "sweeps": _sweeps(sweeps),
         "header": _header(drawn),
         "compare": compare_table(drawn) if len(drawn) > 1 else "",
         "notes": _notes(drawn, options),
@@ -179,6 +187,15 @@ def _page(drawn: Sequence[curves.Drawn], data: dict[str, Any], options: Options)
     pieces = (STATIC / "page.html").read_text(encoding="utf-8").split("%%")
     pieces[1::2] = [slots[name] for name in pieces[1::2]]
     return "".join(pieces)
+
+
+def _sweeps(sweeps: Sequence[SweepResult]) -> str:
+    if not sweeps:
+        return ""
+    from pipeline.report.sweeps import sweep_section
+
+    sections = "".join(map(sweep_section, sweeps))
+    return f'<section id="sweep"><h2>Sweep</h2>{sections}</section>'
 
 
 def _digest(script: str) -> str:
@@ -236,6 +253,8 @@ def _notes(drawn: Sequence[curves.Drawn], options: Options) -> str:
             f"Sharpe, Sortino and Calmar need {MIN_SESSIONS} sessions; {fewest} {say} little, "
             "whatever the profit."
         )
+    if any(json.loads(one.rows[0]["settings"]).get("partial") == "true" for one in drawn):
+        lines.append("Incomplete sessions are traded, too (--partial).")
     if len(currencies(drawn)) > 1:
         lines.append("Money of different currencies is never added up: each has its own figures.")
     if not any(row["fills"] for one in drawn for row in one.rows):

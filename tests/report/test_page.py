@@ -14,7 +14,7 @@ import pytest
 from pipeline.backtest.tables import RUNS
 from pipeline.errors import RequestError
 from pipeline.lake import Lake
-from pipeline.report.choose import MOST_RUNS, choose_runs, default_path, newest
+from pipeline.report.choose import MOST_RUNS, choose, newest
 from pipeline.report.curves import Drawn
 from pipeline.report.figures import figure_columns
 from pipeline.report.fills import choose_fills
@@ -28,7 +28,7 @@ NASTY = "</script><script>alert(1)</script><img src=x onerror=alert(2)> %%data%%
 
 
 def page(lake: Lake, *runs: str, options: Options | None = None) -> Page:
-    chosen = choose_runs(lake, runs, Selection())
+    chosen = choose(lake, runs, Selection())
     return Page(page_of(chosen, options or Options()))
 
 
@@ -87,7 +87,7 @@ def test_parts_of_a_run_are_those_of_the_lake(lake):
 def test_names_and_parameters_are_text_and_never_markup(tmp_path):
     planted = Planted(strategy=NASTY, params={NASTY: NASTY}, symbols=(("A<B&C", "USD"),))
     made = page(planted.into(tmp_path / "lake"))
-    plain = Page(page_of(choose_runs(Planted().into(tmp_path / "two"), (), Selection()), Options()))
+    plain = Page(page_of(choose(Planted().into(tmp_path / "two"), (), Selection()), Options()))
     assert made.tags.count("script") == plain.tags.count("script") == 2
     assert "img" not in made.tags
     assert not made.handlers
@@ -238,21 +238,21 @@ def test_runs_are_named_by_their_first_characters(tmp_path):
     root = tmp_path / "lake"
     Planted(run_id="abcd000000000000").into(root)
     lake = Planted(run_id="abef000000000000").into(root)
-    [run] = choose_runs(lake, ["abc", "abcd"], Selection())
+    [run] = choose(lake, ["abc", "abcd"], Selection()).runs
     assert run.run_id == "abcd000000000000"
     with pytest.raises(RequestError, match="ambiguous: abcd000000000000, abef000000000000"):
-        choose_runs(lake, ["ab"], Selection())
+        choose(lake, ["ab"], Selection())
     with pytest.raises(RequestError, match="did you mean 'abcd000000000000'"):
-        choose_runs(lake, ["abcd000000000001"], Selection())
+        choose(lake, ["abcd000000000001"], Selection())
 
 
 def test_too_many_runs_are_refused(tmp_path):
     for i in range(MOST_RUNS + 1):
         lake = Planted(run_id=f"{i:016x}", fills=0, readings=("exact",)).into(tmp_path / "lake")
     with pytest.raises(RequestError, match="25 runs are too many"):
-        choose_runs(lake, lake.run_ids(), Selection())
-    runs = choose_runs(lake, lake.run_ids()[:4], Selection())
-    assert default_path(runs) == Path("data/reports/0000000000000000-and-3-more.html")
+        choose(lake, lake.run_ids(), Selection())
+    four = choose(lake, lake.run_ids()[:4], Selection())
+    assert four.default_path == Path("data/reports/0000000000000000-and-3-more.html")
 
 
 def test_a_page_is_written_whole_or_not_at_all(tmp_path):

@@ -55,6 +55,10 @@ function time_axis(root, box, zoom) {
     for (const s of seen) label(s.place + (s.end - s.start) / 2, seen.length > 9 ? s.label.slice(5) : s.label);
     return x;
   }
+  for (const s of seen) {
+    const at = Math.max(x(s.place), box.left) + 4;
+    if (SESSIONS.length > 1 && box.right - at > 70) root.append(svg("text", { x: at, y: box.top + 6 }, s.label));
+  }
   const step = CLOCK_STEPS.find((s) => ((zoom[1] - zoom[0]) / s) * 78 < box.right - box.left) || 43200000;
   for (const s of seen) {
     const first = Math.max(s.start, s.start + zoom[0] - s.place), end = Math.min(s.end, s.start + zoom[1] - s.place);
