@@ -16,6 +16,7 @@ from strategies.event import EventStrategy
 from strategies.interface import SignalStrategy, Strategy
 
 BUILT_IN: Final = {
+    "market_making": "strategies.market_making:MarketMaking",
     "mean_reversion": "strategies.mean_reversion:MeanReversion",
     "trend_following": "strategies.trend_following:TrendFollowing",
 }
