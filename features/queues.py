@@ -19,6 +19,7 @@ from features.gatherers import Histogram
 from features.grids import SIDES, TIME_AND_DECAY, ZONES
 from features.registry import Choice, Windows, feature
 from features.windows import rate, total
+from pipeline.book.queue_columns import ORDER_SIZES
 from pipeline.units import NS_PER_S
 
 OVER: Final = Windows(("10s", "60s"), half_life=("10s",))
@@ -247,8 +248,8 @@ def large_order_balance() -> pl.Expr:
 
 
 @cache
-def _order_sizes() -> Component:
-    """The 99 % quantile of the sizes of new orders of five sessions.
+def _order_sizes(percent: int) -> Component:
+    """A quantile of the sizes of new orders of five sessions.
 
     Seen in rows since whose predecessor a zone has one new order, whose size the sum then is.
     """
@@ -259,7 +260,13 @@ def _order_sizes() -> Component:
     )
     statistic = Statistic("new_order_sizes", sizes, Histogram)
     return declare(
-        Component("new_order_q99", statistic, histogram_quantiles(0.99), sessions=5, min_sessions=3)
+        Component(
+            f"new_order_q{percent}",
+            statistic,
+            histogram_quantiles(percent / 100),
+            sessions=5,
+            min_sessions=3,
+        )
     )
 
 
@@ -276,8 +283,33 @@ def _order_sizes() -> Component:
 )
 def large_order_there(side: str) -> pl.Expr:
     """1 if an order within ten ticks is at least the past's 99 % quantile of new orders."""
-    threshold = _order_sizes().at(pl.lit(0))
+    threshold = _order_sizes(99).at(pl.lit(0))
     return if_ok((of(side, "large_sz") >= threshold).cast(pl.Int8))
+
+
+@feature(
+    "large_orders_{side}",
+    catalogue="Q03",
+    unit="orders",
+    source="catalogue",
+    params={"side": SIDES},
+    dtype=pl.Int64,
+    range=(0, None),
+    mirror="swap",
+    size_power=None,
+    tags=("fitted",),
+)
+def large_orders(side: str) -> pl.Expr:
+    """Orders at the touch of at least the past's 95 % quantile of new orders, rounded up.
+
+    To 1, 2, 3, 5, 10, 20, 50, 100, 200 or 500 contracts, from which orders are counted; null
+    where it is larger, and above 512 orders.
+    """
+    threshold = _order_sizes(95).at(pl.lit(0))
+    found: pl.Expr = pl.lit(None, pl.Int64)
+    for least in reversed(ORDER_SIZES):
+        found = pl.when(threshold <= least).then(of(side, f"from_{least}_ct")).otherwise(found)
+    return if_ok(pl.when(threshold <= 1).then(orders(side)).otherwise(found))
 
 
 # --- Q08, Q09, Q10: how the touch empties ---------------------------------------------------------

@@ -377,7 +377,7 @@ ORDER_LIFE = Table(
 QUEUE = Table(
     "queue",
     "date",
-    1,
+    2,
     "the rows of `book`, in the same order: what single orders tell of the touch after it, and of "
     "what happened since the previous row; on request",
     QUEUE_COLUMNS,

@@ -17,6 +17,9 @@ LIFE_CLASSES: Final = ("2ms", "50ms", "1s", "10s", "60s", "long")
 
 _BEHIND = "ticks behind its side's touch before the event"
 
+ORDER_SIZES: Final = (2, 3, 5, 10, 20, 50, 100, 200, 500)
+"""Sizes from which the orders of the touch are counted."""
+
 # name, kind, unit, meaning, null
 _STATES: Final = (
     ("known_sz", "u", "contracts", "{side} touch: size of the orders whose age is known", False),
@@ -36,6 +39,16 @@ _STATES: Final = (
     ("large_sz", "u", "contracts", "largest order within 10 ticks; null: no tick size", True),
     ("large_ticks", "u", "ticks", "how far behind the touch it is", True),
     ("large_age", "i", "ns", "time it has stood in its queue", True),
+    *(
+        (
+            f"from_{size}_ct",
+            "u",
+            "orders",
+            f"{{side}} touch: orders of {size} and more",
+            True,
+        )
+        for size in ORDER_SIZES
+    ),
 )
 _FLOWS: Final = (
     *(

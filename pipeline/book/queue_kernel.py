@@ -49,15 +49,22 @@ def _select(values: I64, n: Scalar, k: Scalar) -> Scalar:
 
 @inner
 def _look(book: Book, facts: Facts, side: Scalar) -> None:
-    """What takes a walk: the medians of the touch, the largest order near it."""
+    """What takes a walk: medians and sizes of the touch, the largest order near it."""
     cursor, sizes = facts.cursor, facts.sizes
     level = ob.level_at(book, side, np.int64(0))
     count = book.levels[level, ob.COUNT]
     cursor[qt.MEDIAN_PLACE + side] = cursor[qt.MEDIAN_SZ + side] = NULL
+    counts, classes = facts.counts[side], facts.classes
+    counts[:] = NULL
     if count <= qt.LONGEST_WALK:
+        counts[:] = 0
         slot, middle = ob.first_order(book, level), (count - 1) // 2
         for k in range(count):
             sizes[k] = book.orders[slot, ob.SIZE]
+            number = np.int64(0)
+            while number < classes.shape[0] and sizes[k] >= classes[number]:
+                counts[number] += 1
+                number += 1
             if k == middle:
                 cursor[qt.MEDIAN_PLACE + side] = facts.orders[slot, qt.L_PLACE]
             slot = ob.next_order(book, slot)
@@ -123,6 +130,8 @@ def _state(book: Book, facts: Facts, side: Scalar, ts: Scalar, out: I64) -> None
     out[qt.S_REFILLS] = levels[level, qt.V_REFILLS]
     out[qt.S_TRADED] = levels[level, qt.V_TRADED]
     out[qt.S_FILLED] = levels[level, qt.V_FILLED]
+    for k in range(facts.counts.shape[1]):
+        out[qt.S_FROM + k] = facts.counts[side, k]
     out[qt.S_LARGE_TICKS] = out[qt.S_LARGE_AGE] = NULL
     if cursor[qt.TICK] != 0:
         out[qt.S_LARGE_SZ] = cursor[qt.LARGE_SZ + side]

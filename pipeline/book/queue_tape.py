@@ -11,7 +11,13 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from pipeline.book.layout import I64, Book
-from pipeline.book.queue_columns import BOTH_NAMES, FLOW_NAMES, QUEUE_FIELDS, STATE_NAMES
+from pipeline.book.queue_columns import (
+    BOTH_NAMES,
+    FLOW_NAMES,
+    ORDER_SIZES,
+    QUEUE_FIELDS,
+    STATE_NAMES,
+)
 from pipeline.book.tape import NO_TIME, NULL
 
 MS: Final = 1_000_000
@@ -56,7 +62,9 @@ LEVEL_FACTS: Final = 16
     S_KNOWN_SZ, S_KNOWN_CT, S_AGE_SUM, S_FRONT_AGE, S_FRONT_SZ, S_MEDIAN_AGE, S_MEDIAN_SZ,
     S_MAX_SZ, S_SQUARE, S_MODS, S_MODS_MAX, S_REFILLS, S_TRADED, S_FILLED,
     S_LARGE_SZ, S_LARGE_TICKS, S_LARGE_AGE,
-) = range(len(STATE_NAMES))  # fmt: skip
+) = range(len(STATE_NAMES) - len(ORDER_SIZES))  # fmt: skip
+S_FROM: Final = len(STATE_NAMES) - len(ORDER_SIZES)
+"""The first of the counts of orders by size."""
 (
     F_CANCEL, _, _, _, _, _,
     F_REFILL_CT, F_REFILL_SZ, F_HIDDEN, F_RELOAD_10MS, F_RELOAD_50MS, F_RELOAD_SZ, F_RELOAD_CHAIN,
@@ -113,7 +121,8 @@ class Facts(NamedTuple):
 
     ``orders`` int64[order slots, 8] and ``levels`` int64[level slots, 16] stand beside the
     book's own; ``flows`` int64[68] adds up since the last row; ``fills``, ``cancels``
-    int64[256, 6] and ``births`` int64[64, 6] are rings; ``sizes`` int64[512] is scratch.
+    int64[256, 6] and ``births`` int64[64, 6] are rings; ``sizes`` int64[512] is scratch;
+    ``counts`` int64[2, 9] has the orders of each side's touch from the sizes ``classes`` on.
     """
 
     orders: I64
@@ -124,6 +133,8 @@ class Facts(NamedTuple):
     cancels: I64
     births: I64
     sizes: I64
+    counts: I64
+    classes: I64
 
 
 def new_facts(book: Book, tick: int, midnight: int) -> Facts:
@@ -143,6 +154,8 @@ def new_facts(book: Book, tick: int, midnight: int) -> Facts:
         cancels=np.zeros((RECENT, 6), np.int64),
         births=np.zeros((BIRTHS, 6), np.int64),
         sizes=np.zeros(LONGEST_WALK, np.int64),
+        counts=np.zeros((2, len(ORDER_SIZES)), np.int64),
+        classes=np.array(ORDER_SIZES, np.int64),
     )
 
 

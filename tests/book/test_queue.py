@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from pipeline import tables
 from pipeline.book.columns import chunk_of_structs
 from pipeline.book.layout import DEFAULT_RULE
-from pipeline.book.queue_columns import QUEUE_FIELDS
+from pipeline.book.queue_columns import ORDER_SIZES, QUEUE_FIELDS
 from pipeline.book.queue_engine import QueueEngine
 from pipeline.book.state import BookState, closing_state
 from pipeline.errors import InputError
 from tests.book.support import DATE, MIDNIGHT, Market, Odd, plain, run_engine, structs, wild
 from tests.reference.queue_rows import reference_queue
-from tests.reference.records import Rec
+from tests.reference.records import LAST, Rec
 
 TICK = 250_000_000
 NAMES = list(QUEUE_FIELDS)
@@ -156,7 +156,32 @@ def test_every_column_has_something_to_tell() -> None:
         found = run_queue(records, rows)
         assert_same(found, wanted(records, rows))
         told |= {name for name in NAMES if any(found[name].to_pylist())}
-    assert set(NAMES) - told <= {"filled_long_ct", "cancelled_long_ct"}
+    silent = {"filled_long_ct", "cancelled_long_ct"}
+    silent |= {
+        f"{side}_from_{least}_ct" for side in ("bid", "ask") for least in (20, 50, 100, 200, 500)
+    }
+    assert set(NAMES) - told <= silent  # of large orders: the next test
+
+
+def rec(action: str, price: int, size: int, oid: int, side: str = "B") -> Rec:
+    """An event of one record, a second after midnight."""
+    now = MIDNIGHT + 10**9
+    return Rec(now, now, 0, oid, price, size, LAST, 0, action, side, 0)
+
+
+def test_orders_are_counted_from_each_size_on() -> None:
+    """At the touch alone, a size included, whatever becomes of the orders."""
+    sizes = [1, 2, 2, 3, 19, 20, 500, 501, 10_000]
+    records = [rec("A", 100, size, oid=k) for k, size in enumerate(sizes, 1)]
+    records += [rec("A", 99, 500, oid=50), rec("A", 101, 7, oid=51, side="A")]
+    records += [rec("M", 100, 4, oid=5), rec("C", 100, 501, oid=8)]
+    rows = rows_of(records)
+    found = run_queue(records, rows)
+    assert_same(found, wanted(records, rows))
+    last = plain(found)[-1]
+    counts = [last[f"bid_from_{least}_ct"] for least in ORDER_SIZES]
+    assert counts == [7, 5, 3, 3, 3, 2, 2, 2, 2]
+    assert [last[f"ask_from_{least}_ct"] for least in ORDER_SIZES] == [1, 1, 1] + [0] * 6
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from pipeline.book.queue_columns import QUEUE_COLUMNS, QUEUE_FLOWS, QUEUE_STATES
+from pipeline.book.queue_columns import ORDER_SIZES, QUEUE_COLUMNS, QUEUE_FLOWS, QUEUE_STATES
 from pipeline.units import NS_PER_MS, NS_PER_S
 
 TYPES = {
@@ -59,6 +59,7 @@ def _touch(rng: np.random.Generator, size: int, count: int) -> dict[str, int | N
         "large_sz": max(sizes) + 5 * int(rng.integers(0, 3)) if count else 0,
         "large_ticks": int(rng.integers(0, 11)) if count else None,
         "large_age": int(rng.choice(AGES)) if count and rng.random() < 0.9 else None,
+        **{f"from_{least}_ct": sum(1 for q in sizes if q >= least) for least in ORDER_SIZES},
     }
 
 

@@ -359,6 +359,12 @@ class QueueBook(Queues):
             "level_traded_sz": min(life.traded, LARGEST),
             "level_filled_sz": min(life.filled, LARGEST),
             **large,
+            **{
+                f"from_{least}_ct": sum(1 for s in sizes if s >= least)
+                if len(sizes) <= 512
+                else None
+                for least in (2, 3, 5, 10, 20, 50, 100, 200, 500)
+            },
         }
 
     def us(self, ts: int) -> int:

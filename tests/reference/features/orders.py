@@ -57,8 +57,8 @@ def censored(s: Session, i: int, t: int, side: str) -> Value:
     return None if known is None else 1 - known
 
 
-def threshold(s: Session) -> Value:
-    """The smallest size that 99 % of the new orders of five sessions do not exceed."""
+def threshold(s: Session, percent: int = 99) -> Value:
+    """The smallest size that so much of the new orders of five sessions do not exceed."""
 
     def compute() -> Value:
         def sizes(day: Session) -> list[int]:
@@ -74,15 +74,23 @@ def threshold(s: Session) -> Value:
         if sum(1 for day in days if day) < 3:
             return None
         everything = sorted(size for day in days for size in day)
-        wanted = Fraction(99, 100) * len(everything)
+        wanted = Fraction(percent, 100) * len(everything)
         return next(v for v in everything if sum(1 for x in everything if x <= v) >= wanted)
 
-    return s.cached("large order", 0, compute)
+    return s.cached("large order", percent, compute)
 
 
 def large_there(s: Session, i: int, t: int, side: str) -> Value:
     limit, largest = threshold(s), at(s, i, side, "large_sz")
     return None if limit is None or largest is None else int(largest >= limit)
+
+
+def large_orders(s: Session, i: int, t: int, side: str) -> Value:
+    limit = threshold(s, 95)
+    sizes = [x for x in (1, 2, 3, 5, 10, 20, 50, 100, 200, 500) if limit is not None and x >= limit]
+    if not sizes:
+        return None
+    return at(s, i, side, "ct_00" if sizes[0] == 1 else f"from_{sizes[0]}_ct")
 
 
 def lost(s: Session, side: str) -> Callable[[int], Value]:
@@ -215,6 +223,7 @@ ORDERS: dict[str, Callable[..., Value]] = {
         at(s, i, "bid", "large_sz"), at(s, i, "ask", "large_sz")
     ),
     "large_order_there": large_there,
+    "large_orders": large_orders,
     "time_to_fill": time_to_fill,
     "executed_share": executed_share,
     "cancel_share": cancel_share,
