@@ -84,6 +84,7 @@ BUILT_IN = (
 """Modules of features, in the order their columns are listed."""
 
 LABEL_MODULES = ("labels", "outcomes")
+_FILES = {name: place for place, name in enumerate((*BUILT_IN, *LABEL_MODULES))}
 
 
 class Registry:
@@ -129,9 +130,9 @@ class Registry:
             del self._families[name]
 
     def families(self) -> list[Family]:
-        """All families, shipped ones first, in the order of their files."""
+        """All families, shipped ones first, in the order of the files' list, not of imports."""
         load_built_in()
-        return list(self._families.values())
+        return sorted(self._families.values(), key=_place)
 
     def names(self) -> list[str]:
         """All columns of all grids."""
@@ -208,6 +209,11 @@ def declared_in(path: str) -> Iterator[None]:
         yield
     finally:
         _origin = before
+
+
+def _place(family: Family) -> int:
+    """Where the family's file stands; a user's own come last, as they were declared."""
+    return len(_FILES) if family.origin else _FILES.get(family.family, len(_FILES))
 
 
 def load_built_in() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from features.engine import compute
 from features.nodes import window
-from features.registry import FEATURES, LABELS, Windows, feature
+from features.registry import BUILT_IN, FEATURES, LABELS, Registry, Windows, feature
 from features.sets import feature_set, load_user_features
 from features.windows import ahead
 from pipeline.errors import RequestError
@@ -28,6 +28,16 @@ def test_the_decorated_function_stays_a_function() -> None:
     from features.prices import mid
 
     assert isinstance(mid(), pl.Expr)
+
+
+def test_the_order_of_imports_is_not_the_order_of_families() -> None:
+    """A module imported before the registry's list is read stands where the list has it."""
+    registry = Registry("feature")
+    for family in reversed(FEATURES.families()):
+        registry.add(family)
+    modules = [family.family for family in registry.families() if not family.origin]
+    assert list(dict.fromkeys(modules)) == list(BUILT_IN)
+    assert modules == sorted(modules, key=BUILT_IN.index)
 
 
 def test_names_beside_the_grid_work_too() -> None:
