@@ -26,9 +26,10 @@ MONEY_LIMIT: Final = 10**38
 """Decimal(38, 9) holds less than this in 1e-9 units: a larger sum is an error, not a wrap."""
 
 
-def round_half_even(value: Fraction) -> int:
-    """Nearest integer, ties to the even one."""
-    return round(value)
+def half_even(top: int, bottom: int) -> int:
+    """Nearest integer to top / bottom (positive), ties to the even one."""
+    whole, rest = divmod(top, bottom)
+    return whole + (2 * rest > bottom or (2 * rest == bottom and whole % 2 == 1))
 
 
 def from_decimal(value: Decimal | str | int) -> int:
@@ -106,11 +107,12 @@ class Page:
 
     def amount(self, price: int, size: int) -> int:
         """Price (1e-9) x size x multiplier in money of 1e-9."""
-        return round_half_even(self.multiplier * price * size)
+        return half_even(self.multiplier.numerator * price * size, self.multiplier.denominator)
 
     def value(self, mark_2x: int) -> int:
         """The position at a mid given as bid + ask (2e-9)."""
-        return round_half_even(self.multiplier * mark_2x * self.position / 2)
+        top = self.multiplier.numerator * mark_2x * self.position
+        return half_even(top, 2 * self.multiplier.denominator)
 
     @property
     def cost(self) -> int:

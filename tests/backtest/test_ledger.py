@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as hyp
 
-from pipeline.backtest.ledger import Ledger, from_decimal
+from pipeline.backtest.ledger import Ledger, from_decimal, half_even
 from pipeline.backtest.money import money_column, money_units
 from pipeline.errors import InputError
 
@@ -65,6 +65,12 @@ def test_round_trips_add_up_to_what_flat_symbols_earned(trades):
 
     assert sum(trip.net for trip in ledger.trips) == ledger.equity({})
     assert sum(trip.fees for trip in ledger.trips) == ledger.fees
+
+
+@given(hyp.integers(-(10**30), 10**30), hyp.integers(1, 10**6))
+def test_amounts_are_rounded_half_to_even(top, bottom):
+    assert half_even(top, bottom) == round(Fraction(top, bottom))
+    assert half_even(2 * top + 1, 2) == round(Fraction(2 * top + 1, 2))
 
 
 def test_amounts_are_exact_where_they_can_be():

@@ -8,7 +8,7 @@ from statistics import mean, median, stdev
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as hyp
 
 from pipeline.backtest.curve import Curve, drawdowns
@@ -259,7 +259,7 @@ def every_column_is_computed_and_every_null_is_allowed(parts: list[Drawn], found
 
 
 @given(runs())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, phases=(Phase.reuse, Phase.generate))
 def test_figures_agree_with_plain_loops(parts):
     found = of(*parts)
 

@@ -125,9 +125,30 @@ FAULTS = [
     Fault(
         "the profit of a short position has the wrong sign",
         "pipeline/backtest/ledger.py",
-        "        return round_half_even(self.multiplier * mark_2x * self.position / 2)",
-        "        return round_half_even(self.multiplier * mark_2x * abs(self.position) / 2)",
+        "        top = self.multiplier.numerator * mark_2x * self.position",
+        "        top = self.multiplier.numerator * mark_2x * abs(self.position)",
         "tests/backtest/test_ledger.py",
+    ),
+    Fault(
+        "a mark taken before the fill that it follows",
+        "pipeline/backtest/accounts.py",
+        "        while self._marks and self._marks[0][st.M_FILLS] <= fills:",
+        "        while self._marks and self._marks[0][st.M_FILLS] <= fills + 1:",
+        "tests/backtest/test_accounts.py -k at_every_mark",
+    ),
+    Fault(
+        "takers count as adversely selected makers",
+        "pipeline/backtest/fill_figures.py",
+        '        yield size.filter(maker & (pl.col(name) < 0)).sum().alias(f"{name}_adverse")',
+        '        yield size.filter(pl.col(name) < 0).sum().alias(f"{name}_adverse")',
+        "tests/backtest/test_metrics.py -k hand",
+    ),
+    Fault(
+        "a mark on the full hour begins the next one",
+        "pipeline/backtest/curve.py",
+        '        hour_of(pl.col("ts").cast(pl.Int64) - 1, part.zone).alias("hour"),',
+        '        hour_of(pl.col("ts").cast(pl.Int64), part.zone).alias("hour"),',
+        "tests/backtest/test_metrics.py -k hand",
     ),
     Fault(
         "a cancel behind us moves us up",
