@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from pipeline.lake import Run
 
 POINTS: Final = 4000
-"""Buckets of all equity curves of a page together; a curve has 100 to 800."""
+"""Buckets of all equity curves of a page together; a curve has 100 to 800.
+Prices have a budget of their own, twice as fine."""
 MOST_SYMBOLS: Final = 12
 """Symbols of a run whose position and price are drawn: those with the most fills."""
 
@@ -180,9 +181,9 @@ def prices(drawn: Drawn, axis: Axis, buckets: int) -> list[dict[str, Any]]:
     return found
 
 
-def buckets_for(curves: int) -> int:
-    """How finely each of so many curves is drawn."""
-    return min(800, max(100, POINTS // max(1, curves)))
+def buckets_for(curves: int, most: int = 800) -> int:
+    """How finely each of so many curves is drawn; those one looks closely at have more."""
+    return min(most, max(100, POINTS * most // 800 // max(1, curves)))
 
 
 def _each(drawn: Drawn) -> Iterator[tuple[str, Symbol]]:

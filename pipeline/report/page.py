@@ -85,6 +85,7 @@ def page_of(choice: Choice, options: Options) -> str:
     data["sessions"] = axis.as_json()
     buckets = curves.buckets_for(2 * sum(len(one.rows) for one in drawn))
     finer = curves.buckets_for(sum(len(one.readings) * len(one.shown) for one in drawn))
+    finest = curves.buckets_for(sum(len(one.shown) for one in drawn), 1600)
     most = fills.markers_for(sum(len(one.readings) for one in drawn))
     shown = []
     for one in drawn:
@@ -98,7 +99,7 @@ def page_of(choice: Choice, options: Options) -> str:
                 "symbols": curves.symbols_json(one),
                 "curves": curves.equity_curves(one, axis, buckets),
                 "positions": curves.positions(one, axis, finer),
-                "prices": curves.prices(one, axis, finer),
+                "prices": curves.prices(one, axis, finest),
                 "fills": fills.markers(one, chosen, most),
                 "depth": depth_maps(one, chosen, options.window),
                 "figures": [_figures(row) for row in one.rows],

@@ -95,6 +95,11 @@ function line_chart(node, options) {
       high = Math.max(high, one.points.v[i]);
     }
   }
+  for (const one of options.points || []) {
+    if (one.x < zoom[0] || one.x > zoom[1]) continue;
+    low = Math.min(low, one.v);
+    high = Math.max(high, one.v);
+  }
   if (!series.some((one) => one.points.x.length)) return nothing(node, options.empty || "nothing to draw");
   const y_range = padded(low, high);
   const chart = frame(node, y_range, text, label);

@@ -3,11 +3,16 @@ function listed(run) {
   return run.depth.map((item) => ({ ...item, symbol_of: run.symbols[item.symbol] }));
 }
 
+// The fill that was chosen; before any was, the first of the list.
+function looked_at_fill(run, symbol) {
+  if (state.chosen || !run.depth.length || state.shown !== run.primary) return state.chosen;
+  return run.depth.find((item) => run.symbols[item.symbol] === symbol) || run.depth[0];
+}
+
 function inspect(run, symbol) {
   const node = $("inspector");
   const items = listed(run);
-  let row = state.chosen;
-  if (!row && items.length && state.shown === run.primary) row = items.find((item) => run.symbols[item.symbol] === symbol) || items[0];
+  const row = looked_at_fill(run, symbol);
   if (!row) return node.replaceChildren();
   const at = state.shown === run.primary ? items.findIndex((item) => same_fill(item, row)) : -1;
   const item = items[at];

@@ -57,8 +57,9 @@ function fills_section() {
     }
     return best;
   };
+  const mine = all && symbol ? all.rows.filter((row) => row.symbol === number_of) : [];
   const chart = line_chart($("price-chart"), {
-    series, label: "Price and fills", empty: "no price to draw",
+    series, points: mine.map((row) => ({ x: row.x, v: row.price })), label: "Price and fills", empty: "no price to draw",
     text: (v, digits) => number(v, digits), value: (v) => price(v, symbol.tick / 2),
     hover: (px, py, event) => {
       const item = near(px, py);
@@ -71,13 +72,12 @@ function fills_section() {
       if (item) change({ chosen: item.row });
     },
   });
-  const mine = all && symbol ? all.rows.filter((row) => row.symbol === number_of) : [];
   if (chart) {
     const paths = { buy: "", sell: "", rings: "" };
     const size = Math.max(3.2, Math.min(5.5, 90 / Math.sqrt(mine.length + 1)));
     for (const row of mine) {
       if (row.x < state.zoom[0] || row.x > state.zoom[1]) continue;
-      const px = chart.x(row.x), py = Math.min(Math.max(chart.y(row.price), 4), chart.box.bottom);
+      const px = chart.x(row.x), py = chart.y(row.price);
       at.push({ px, py, row });
       paths[row.size > 0 ? "buy" : "sell"] += triangle(px, py, row.size > 0, size);
       if (depth_of(run, state.shown, row)) paths.rings += `M${(px - 8).toFixed(1)} ${py.toFixed(1)}a8 8 0 1 0 16 0a8 8 0 1 0 -16 0`;
@@ -86,11 +86,12 @@ function fills_section() {
       svg("path", { d: paths.buy, fill: "rgb(var(--bid))", "fill-opacity": 0.8 }),
       svg("path", { d: paths.sell, fill: "rgb(var(--ask))", "fill-opacity": 0.8 }),
       svg("path", { d: paths.rings, fill: "none", stroke: "var(--ink)", "stroke-opacity": 0.75 }));
-    const chosen = at.find((item) => same_fill(item.row, state.chosen));
+    const looked_at = looked_at_fill(run, symbol);
+    const chosen = at.find((item) => same_fill(item.row, looked_at));
     if (chosen) chart.layer.append(svg("circle", { cx: chosen.px, cy: chosen.py, r: 12, fill: "none", stroke: "var(--accent)", "stroke-width": 3 }));
   }
   $("price-caption").textContent = symbol
-    ? `${symbol.name}: mid at every minute, and our fills in the ${state.shown} reading` : "No symbol is drawn";
+    ? `${symbol.name}: mid at every minute${prices.some((item) => item.of > item.v.length) ? " (thinned)" : ""}, and our fills in the ${state.shown} reading` : "No symbol is drawn";
   const drawn = all ? all.rows.length : 0;
   $("fills-hint").textContent = !all || !all.of ? "No fills."
     : (drawn < all.of ? `${drawn.toLocaleString("en-US")} of ${all.of.toLocaleString("en-US")} fills are drawn, evenly spread. ` : "")
