@@ -151,6 +151,9 @@ def place(
     own[row, st.O_STOP] = stop
     own[row, st.O_POST_ONLY] = post_only
     own[row, st.O_OFFSET] = offset
+    strategy = is_event_strategy(sim)
+    own[row, st.O_SEEN_BID] = sim.block[BID] if strategy else meta[st.X_BID]
+    own[row, st.O_SEEN_ASK] = sim.block[ASK] if strategy else meta[st.X_ASK]
     known = sim.known
     known[row, la.K_STATE] = la.PENDING
     known[row, la.K_SIDE] = 1 if side == ob.BID else -1

@@ -64,7 +64,7 @@ class Simulate:
             assert program is not None  # signal strategies trade one instrument
             run_together(legs, program, outputs)
         else:
-            _run_alone(legs[0], program, outputs)
+            run_alone(legs[0], program, outputs)
 
     def warm(self) -> None:
         """Compile the simulator's kernel, on nothing."""
@@ -89,7 +89,7 @@ def empty_chunk() -> Chunk:
     return Chunk(records, np.zeros(1, np.uint16), np.zeros(1, np.uint32))
 
 
-def _run_alone(leg: Leg, program: Program | None, outputs: Outputs) -> None:
+def run_alone(leg: Leg, program: Program | None, outputs: Outputs) -> None:
     """One instrument: every reading takes each chunk once it is decoded."""
     if program is not None:
         for replay in leg.replays:

@@ -52,7 +52,9 @@ NO_TARGET: Final = UNDEF_PRICE
     O_OFFSET,  # of a pegged order: how far behind the touch of its side
     O_TRIGGERED,
     O_HEARD,  # its end has reached us
-) = range(25)
+    O_SEEN_BID,  # the touch as we knew it when we decided
+    O_SEEN_ASK,
+) = range(27)
 OWN_COLUMNS: Final = 28
 
 SENT, RESTING, FILLED, CANCELLED, REJECTED, EXPIRED = range(6)

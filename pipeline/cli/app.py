@@ -7,6 +7,7 @@ import typer
 from pipeline.cli import bench, book_at, look, query, stages
 from pipeline.cli.check import check
 from pipeline.cli.common import command
+from pipeline.cli.explain import explain
 from pipeline.cli.report import report
 from pipeline.cli.sweep import sweep
 from pipeline.cli.verify import verify
@@ -34,6 +35,7 @@ for name, function in (
     ("backtest", stages.backtest),
     ("sweep", sweep),
     ("report", report),
+    ("explain", explain),
     ("verify", verify),
     ("check", check),
     ("book-at", book_at.book_at),
