@@ -1,6 +1,10 @@
 """Where the price stands in its session (catalogue group X).
 
 Highs and lows are of prints; auctions and what else came before a segment's first row apart.
+
+Of the session before (X03) the settlement price is left out: it comes with a schema of its own
+(`statistics`), which a lake need not have, in records published after the close and revised later,
+and features are of books alone. Where it was ingested, `vendor_statistics` has it with its times.
 """
 
 from __future__ import annotations
