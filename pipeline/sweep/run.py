@@ -109,7 +109,7 @@ def run_sweep(
     """
     legs, found, rest = plan_legs(sweep, root, selection)
     outcome = Outcome("", found, rest)
-    _run_legs(legs, run, told, outcome)
+    run_legs(legs, run, told, outcome)
     outcome.sweep_id = _sweep_id(sweep, legs)
     tests: list[Leg] = []
     lost = {leg.run_id for leg in outcome.failed}
@@ -123,14 +123,15 @@ def run_sweep(
             tests.append(Leg(trial.number, window.number, "test", fresh(trial.request), chosen))
         else:
             outcome.undecided.append(window.number)
-    _run_legs(tests, run, told, outcome)
+    run_legs(tests, run, told, outcome)
     run([Sweep(outcome.sweep_id, _params(sweep, [*legs, *tests], outcome.failed))])
     return outcome
 
 
-def _run_legs(
+def run_legs(
     legs: Sequence[Leg], run: RunStages, told: Callable[[str], None], outcome: Outcome
 ) -> None:
+    """Simulate and sum up, batch by batch; failures go into the outcome."""
     done = 0
     for batch in _batches(legs):
         (simulated,) = run([SimulateMany(batch)])

@@ -16,10 +16,14 @@ from pipeline.backtest.tables import RUNS
 from pipeline.catalog import LakeCatalog
 from pipeline.errors import RequestError
 from pipeline.lake import open_lake
+from pipeline.runner import StageSummary
 from pipeline.stage import Selection
 from pipeline.sweep.metrics import METRICS, ranking
-from pipeline.sweep.request import Search, prepare_sweep
+from pipeline.sweep.request import Search, check_features, prepare_sweep
+from pipeline.sweep.results import SweepResult
+from pipeline.sweep.run import Outcome, plan_legs, run_legs
 from pipeline.sweep.show import best_table, decay_table, heat_map, luck_lines, walk_lines
+from pipeline.sweep.stage import SummariseMany
 from pipeline.sweep.tables import SWEEPS
 from pipeline.sweep.windows import WalkForward
 from tests.e2e.running import digest
@@ -120,8 +124,27 @@ class Chosen:
     tested: list[str]
 
 
-def walk(lake: Lake, metric: str = "net") -> tuple[Chosen, object, object]:
-    outcome = lake.sweep(request(*GRID, walk=WALK, metric=metric))
+@pytest.fixture(scope="module")
+def side(tmp_path_factory) -> str:
+    """A strategy whose best parameter is a matter of chance, another in each window."""
+    path = tmp_path_factory.mktemp("own") / "side.py"
+    path.write_text(
+        "from dataclasses import dataclass\n"
+        "import polars as pl\n"
+        "from strategies.interface import SignalStrategy, parameter\n\n"
+        "@dataclass(frozen=True)\nclass Side(SignalStrategy):\n"
+        '    "Always on one side."\n'
+        '    side: int = parameter(1, "", "1 long, -1 short")\n'
+        '    def features(self):\n        return ("zscore_300s",)\n'
+        "    def target(self):\n"
+        '        return pl.when(pl.col("zscore_300s").is_not_null()).then(self.side * self.size)\n'
+    )
+    return f"{path}:Side"
+
+
+def walk(lake: Lake, side: str) -> tuple[Chosen, Outcome, SweepResult]:
+    texts = ["side=1,-1", "size=1,2", "style=aggressive"]
+    outcome = lake.sweep(prepare_sweep(side, texts, SETTINGS, walk=WALK))
     result = open_lake(lake.root).sweep(outcome.sweep_id)
     by_role = {
         role: result.rows.filter(pl.col("role") == role).sort("window", "trial")
@@ -134,11 +157,12 @@ def walk(lake: Lake, metric: str = "net") -> tuple[Chosen, object, object]:
         by_role["test"]["run_id"].to_list(),
     )
     assert by_role["test"]["point"].to_list() == found.points
+    assert len(set(found.points)) > 1  # the choices differ, or nothing is shown
     return found, outcome, result
 
 
-def test_walk_forward_chooses_the_best_of_each_window_and_tests_it_later(lake):
-    _, outcome, result = walk(lake)
+def test_walk_forward_chooses_the_best_of_each_window_and_tests_it_later(lake, side):
+    _, outcome, result = walk(lake, side)
 
     assert len(outcome.windows) == 3
     assert len(outcome.untested) == 3
@@ -156,8 +180,8 @@ def test_walk_forward_chooses_the_best_of_each_window_and_tests_it_later(lake):
         assert traded.to_list() == list(window.test)
 
 
-def test_out_of_sample_is_the_tests_one_after_the_other(lake):
-    _, outcome, result = walk(lake)
+def test_out_of_sample_is_the_tests_one_after_the_other(lake, side):
+    _, outcome, result = walk(lake, side)
 
     frame = result.out_of_sample
 
@@ -168,13 +192,13 @@ def test_out_of_sample_is_the_tests_one_after_the_other(lake):
     assert len(walk_lines(result)) == 1 + len(outcome.windows)
 
 
-def test_no_test_session_informs_its_own_choice(lake, tmp_path):
+def test_no_test_session_informs_its_own_choice(lake, side, tmp_path):
     """Another market in the test sessions of a window: its choice and all before are the same."""
-    before, outcome, _ = walk(lake)
+    before, outcome, _ = walk(lake, side)
     window = outcome.windows[1]
     other = Lake(tmp_path).seed(SESSIONS, changed=window.test)
 
-    after, _, _ = walk(other)
+    after, _, _ = walk(other, side)
 
     upto = window.number + 1
     assert after.trained[: 4 * upto] == before.trained[: 4 * upto]
@@ -351,6 +375,31 @@ def test_a_parameter_may_be_called_like_a_column(lake, tmp_path):
         result.heat("size", "wndow")
 
 
+def test_event_strategies_are_swept_alike(lake, tmp_path):
+    """They read no features: their sessions are those of the records."""
+    path = tmp_path / "own.py"
+    path.write_text(
+        "from dataclasses import dataclass\n"
+        "from strategies.event import BUY, EventStrategy, Market, parameter\n\n"
+        "@dataclass\nclass Taker(EventStrategy):\n"
+        '    "Buys once, at the market."\n'
+        '    size: int = parameter(1, "contracts", "of the order", low=1)\n\n'
+        "    def on_market_event(self, m: Market) -> None:\n"
+        "        if m.two_sided() and m.working == 0 and m.position == 0:\n"
+        "            m.market(BUY, self.size)\n"
+    )
+    sweep = prepare_sweep(f"{path}:Taker", ["size=1..2"], SETTINGS)
+    assert check_features(sweep) == []
+
+    outcome = lake.sweep(sweep)
+
+    assert [text for s in lake.made for _, text in s.failed] == []
+    result = open_lake(lake.root).sweep(outcome.sweep_id)
+    one, two = result.trials["contracts"].to_list()
+    assert two == 2 * one > 0
+    assert result.trials["net"][1] == 2 * result.trials["net"][0]
+
+
 def test_luck_is_told_in_sentences(swept):
     text = "\n".join(luck_lines(swept.luck, swept.luckiest))
 
@@ -381,3 +430,25 @@ def test_points_are_json(swept):
     assert points[0] == {"entry_z": "2", "exit_z": "0.5"}
     assert Path(swept.lake.root / "sweeps" / f"sweep_id={swept.sweep_id}").is_dir()
     assert days(3)[0] == swept.rows["first_session"][0]
+
+
+def test_a_run_that_lacks_a_symbol_has_no_figures(lake):
+    """They would be those of another run."""
+    sweep = request("entry_z=2,3,4")
+    legs, _, _ = plan_legs(sweep, lake.root, Selection())
+    for leg in legs:
+        plan_run(leg.request, LakeCatalog(lake.root), Selection())
+    summed: list[str] = []
+
+    def run(stages):
+        (stage,) = stages
+        if isinstance(stage, SummariseMany):
+            summed.extend(leg.run_id for leg in stage.legs)
+            return [StageSummary("summarise", failed=[(legs[2].run_id, "no space")])]
+        return [StageSummary("simulate", failed=[(f"{legs[1].run_id} SIM.MDP3 SIMU5", "odd")])]
+
+    outcome = Outcome("")
+    run_legs(legs, run, lambda _: None, outcome)
+
+    assert summed == [legs[0].run_id, legs[2].run_id]
+    assert outcome.failed == [legs[1], legs[2]]
