@@ -96,6 +96,7 @@ class Listener:
     def __post_init__(self) -> None:
         self._fills = -1
         self._marker = -1
+        self._limit = UNDEF_PRICE
         self._ahead = 0
         self._queue: dict[int, int] = {}
         self._triggered = 0
@@ -186,7 +187,8 @@ class Listener:
             self._triggered = int(own[st.O_TRIGGERED])
             self.steps.append(Step("triggered", self._triggered, price=_price(own[st.O_STOP])))
             self._depth_before = self._other_side()
-        moved = int(own[st.O_MARKER]) != self._marker
+        # Where nobody else joined a queue meanwhile, another price has the same marker.
+        moved = (int(own[st.O_MARKER]), int(own[st.O_PRICE])) != (self._marker, self._limit)
         if moved and own[st.O_MARKER] >= 0:
             self._joined(own)
         elif moved:
@@ -222,6 +224,7 @@ class Listener:
         if not self.depth:
             self.depth = self._depth_before
         self._marker = int(own[st.O_MARKER])
+        self._limit = int(own[st.O_PRICE])
         self._ahead = int(own[st.O_ENTRY_AHEAD])
         self._queue = self._ahead_of(own)
         when = int(own[st.O_ARRIVED]) if first and not self._triggered else int(meta[st.CLOCK])

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import polars as pl
 import pytest
 
 from pipeline.backtest import state as st
 from pipeline.backtest.explain import explain, find, sorted_steps
 from pipeline.backtest.listen import Heard, Listener, Step, Target
-from pipeline.backtest.replay import Replay, SimOptions, timetable
+from pipeline.backtest.replay import Money, Replay, SimOptions, timetable
 from pipeline.backtest.tables import FILL_REASONS, ORDER_REASONS
 from pipeline.backtest.telling import ENDS, ENDS_SHOWN, RULES, Telling
 from pipeline.book.columns import take
 from pipeline.lake import open_lake
 from pipeline.units import PRICE_SCALE
-from tests.backtest import test_stage
+from tests.backtest import scripted, test_stage
 from tests.backtest.scenario import END, RULE, Decision, Session, Tape, decisions_array, opening
 from tests.backtest.test_stage import ALL, SYMBOL, Seed, backtest, feature_rows, run
 from tests.e2e.running import mbo
@@ -121,6 +122,68 @@ def test_order_that_is_never_filled_ends_with_what_was_ahead():
     assert heard.final["status"] == "expired"
     assert (heard.final["ahead"], heard.steps[-1].what) == (0, "ended")
     assert heard.replay.sim.meta[st.N_FILLS] == 0
+
+
+def listen_to_script(tape: Tape, type_: str, *rows: tuple[int, ...], replaced: int = 0):
+    """Order 0 of a script."""
+    options = SimOptions("exact", 0, 0, False, money=Money(tick=PRICE_SCALE // 4))
+    replay = Replay(options, timetable([Session()], None), RULE)
+    running = scripted.program(interpret=True).run([replay.market()])
+    running.memory.rows[: 8 * len(rows)] = np.array(rows).ravel()
+    running.memory.n = len(rows)
+    replay.employ(running, [Session()])
+    replay.start_day(19700101)
+    listener = Listener(Target(0, type_, replaced, 15, 15, None, 0, None), replay)
+    try:
+        for piece in listener.pieces(tape.chunk()):
+            replay.feed(piece)
+        replay.finish(END)
+        listener.note()
+    except Heard:
+        pass
+    return listener
+
+
+def test_stop_is_told_with_its_trigger_and_the_levels_it_then_met():
+    tape = opening().event(40, "T B 101 1 #0", "F A 101 1 #3", "M A 101 9 #3")
+    tape.add(60, "A B 98 1 #7")
+
+    heard = listen_to_script(
+        tape, "stop", scripted.order(15, scripted.STOP, 1, 2, extra=101)
+    )  # fmt: skip
+
+    assert [(s.what, s.ts, s.price) for s in heard.steps] == [
+        ("triggered", 40, 101 * PRICE_SCALE),
+        ("filled", 40, 101 * PRICE_SCALE),
+    ]
+    assert heard.depth[0] == (101 * PRICE_SCALE, 9, 1)
+    assert heard.seen == (100 * PRICE_SCALE, 101 * PRICE_SCALE)
+
+
+def test_pegged_order_is_told_with_every_price_it_joins():
+    tape = (
+        opening()
+        .add(30, "A B 97 1 #6")
+        .add(40, "A B 100.5 4 #8")
+        .add(50, "C B 100.5 4 #8")
+        .add(60, "A B 98 1 #7")
+    )
+
+    heard = listen_to_script(tape, "pegged", scripted.order(15, scripted.PEGGED, 1, 2))
+
+    joined = [(s.price, s.ahead) for s in heard.steps if s.what == "joined"]
+    assert joined == [(100 * PRICE_SCALE, 10), (100.5 * PRICE_SCALE, 4), (100 * PRICE_SCALE, 10)]
+
+
+def test_replaced_order_is_told_with_its_second_queue():
+    tape = opening().add(17, "A B 97 1 #6").add(40, "C B 99 5 #2").add(60, "A B 98 1 #7")
+
+    heard = listen_to_script(
+        tape, "limit", scripted.order(15, scripted.LIMIT, 1, 2, 100),
+        scripted.replace(20, 0, 99, 2), replaced=1,
+    )  # fmt: skip
+
+    assert told(heard)[:3] == [("joined", 0, 10), ("joined", 0, 20), ("cancelled ahead", 5, 15)]
 
 
 def test_every_reason_has_a_sentence():
