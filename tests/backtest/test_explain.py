@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from pipeline.backtest import state as st
-from pipeline.backtest.explain import explain, find, sorted_steps
+from pipeline.backtest.explain import Story, explain, find, sorted_steps
 from pipeline.backtest.listen import Heard, Listener, Step, Target
 from pipeline.backtest.replay import Money, Replay, SimOptions, timetable
 from pipeline.backtest.tables import FILL_REASONS, ORDER_REASONS
@@ -74,6 +74,18 @@ def test_queue_ahead_is_told_record_by_record(cut):
         ("fill of an order not ahead", 0, 0),
         ("filled", 0, 0),
     ]
+
+
+def test_order_ahead_that_moves_away_is_told_at_its_own_record():
+    tape = opening().add(10, "A B 97 5 #5").add(20, "M B 98 10 #1").add(30, "A B 97 1 #6")
+
+    heard = listen(tape.add(40, "A B 97 1 #7"), fill=None)
+
+    assert [(s.what, s.ts, s.left) for s in heard.steps[:2]] == [
+        ("joined", 0, 0),
+        ("modified ahead", 20, 10),
+    ]
+    assert Story(None, {}, None, [], "exact", heard.steps, [], heard.seen, {}).shrinks == 10
 
 
 def reason(listener: Listener) -> str | None:

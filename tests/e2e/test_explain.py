@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import polars as pl
 import pytest
 
+from pipeline.backtest.explain import explain, find
+from pipeline.lake import open_lake
 from pipeline.roots import ROOT
+from pipeline.stage import Selection
 from tests.e2e.running import mbo
 
 
@@ -26,6 +30,21 @@ def test_example_of_the_guide_is_what_the_command_says(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "explain.md").read_text()
     example = page.partition("```text\n")[2].partition("```")[0]
     assert _without_run(said) == _without_run(example)
+
+    opened = open_lake(tmp_path / "lake")
+    run_id = opened.run_ids()[0]
+    fills = opened.run(run_id).fills.filter(pl.col("symbol") == "SIMM5").collect()
+    only = Selection(None, "SIMM5").admits
+    shrunk = 0
+    for fill in fills.filter(pl.col("role") == "maker")["fill"].to_list():
+        story = explain(opened, find(opened, run_id, None, fill=fill, admits=only))
+        assert story.disagreements == []
+        assert story.fill is not None
+        last = [step for step in story.steps if step.what == "joined"][-1]
+        assert last.ahead is not None
+        assert last.ahead - story.shrinks == story.fill["ahead"]
+        shrunk += story.shrinks
+    assert shrunk > 100
 
 
 def _without_run(text: str) -> str:
