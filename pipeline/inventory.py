@@ -14,6 +14,7 @@ from pipeline.instants import format_count
 if TYPE_CHECKING:
     from features.registry import Family, Registry
     from pipeline.tables import Table
+    from strategies.interface import Strategy
 
 Listing = tuple[list[str], list[list[Any]]]
 
@@ -117,8 +118,14 @@ def _strategies() -> Listing:
     rows: list[list[Any]] = []
     for name in sorted(BUILT_IN):
         kind = load(name).strategy
-        rows.append([name, kind.regime, _first_line(kind.__doc__ or "")])
-    return ["name", "hopes for", "rule"], rows
+        rows.append([name, _kind_of(kind), kind.regime, _first_line(kind.__doc__ or "")])
+    return ["name", "kind", "hopes for", "rule"], rows
+
+
+def _kind_of(strategy: type[Strategy]) -> str:
+    from strategies.event import EventStrategy
+
+    return "event" if issubclass(strategy, EventStrategy) else "signal"
 
 
 def _tables() -> Listing:
@@ -282,6 +289,8 @@ def _describe_strategy(name: str) -> Description:
         f"strategy {name}",
         kind.__doc__ or "",
         {
+            "kind": _kind_of(kind),
+            "wakes": getattr(kind, "wake", "at each row of the feature table"),
             "hopes for": kind.regime,
             "parameters": lines,
             "reads": ", ".join(kind().features()),

@@ -18,6 +18,7 @@ from strategies.interface import SignalStrategy, Strategy
 BUILT_IN: Final = {
     "market_making": "strategies.market_making:MarketMaking",
     "mean_reversion": "strategies.mean_reversion:MeanReversion",
+    "ofi_momentum": "strategies.ofi_momentum:OfiMomentum",
     "trend_following": "strategies.trend_following:TrendFollowing",
 }
 """A built-in strategy is a line here and a module of its own."""

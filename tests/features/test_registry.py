@@ -100,11 +100,11 @@ def test_malformed_windows_are_refused(text: str) -> None:
 
 
 def test_the_default_set_serves_the_built_in_strategies() -> None:
-    from strategies.mean_reversion import MeanReversion
-    from strategies.trend_following import TrendFollowing
+    from strategies.registry import load
+    from strategies.registry import names as strategies
 
     names = {column.name for column in feature_set("default", {}).features}
-    assert names >= {*MeanReversion().features(), *TrendFollowing().features()}
+    assert names >= {name for each in strategies() for name in load(each).strategy().features()}
 
 
 @pytest.mark.parametrize(
