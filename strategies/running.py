@@ -101,7 +101,7 @@ class Program:
         word = nb.types.int64
         try:
             return nb.cfunc(word(word, word, word), error_model="numpy")(entry)
-        except nb.core.errors.NumbaError as error:
+        except (nb.core.errors.NumbaError, nb.core.errors.UnsupportedBytecodeError) as error:
             raise RequestError(_explain(self.strategy, error)) from error
 
 
@@ -247,5 +247,9 @@ def _explain(strategy: EventStrategy, error: Exception) -> str:
         )
     ]
     what = (telling or lines)[0]
+    if isinstance(error, nb.core.errors.UnsupportedBytecodeError):
+        # An import, a format specification: its own text says which, and where.
+        what = re.sub(r"\s*Raised from .*", "", lines[0])
+        own = re.findall(r"\((\d+)\)\s*$", lines[-1])
     where = f", line {own[-1]}" if own else ""
     return f"{type(strategy).__name__}{where}: cannot be compiled: {what}"
