@@ -18,6 +18,7 @@ DEFAULT_RECORDS: Final = {
     "ingest": 5_000_000,
     "book": 20_000_000,
     "features": 2_000_000,
+    "backtest": 5_000_000,
     "stages": 5_000_000,
 }
 KINDS: Final = tuple(DEFAULT_RECORDS)

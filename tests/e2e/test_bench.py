@@ -32,7 +32,7 @@ def test_the_list_of_features_is_fixed_and_all_of_them_exist() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", ["ingest", "book", "features", "stages"])
+@pytest.mark.parametrize("what", ["ingest", "book", "features", "backtest", "stages"])
 def test_every_figure_is_measured(what: str) -> None:
     done = mbo_process("bench", what, "--records", "100000", "--json")
     assert done.returncode == 0, done.stderr
