@@ -163,8 +163,8 @@ class MarketMaking(EventStrategy):
     def heard(self, m: Market) -> None:
         """The venue's word on a quote: it is there, it is gone, or it could not be changed."""
         order = m.update_order
-        gone = not m.is_working(order)
+        number = order if m.is_working(order) else -1
         if order == self.bid:
-            self.note(BUY, -1 if gone else order, self.bid_price, False)
+            self.note(BUY, number, m.order_price(order), False)
         elif order == self.ask:
-            self.note(SELL, -1 if gone else order, self.ask_price, False)
+            self.note(SELL, number, m.order_price(order), False)
