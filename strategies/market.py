@@ -178,7 +178,7 @@ class Market(Struct, words=_WORDS):
         return _known(self, order, la.K_SIZE) - _known(self, order, la.K_FILLED)
 
     def queue_ahead(self, order: int) -> int:
-        """Contracts ahead of a resting order in the book as received; -1 where not resting."""
+        """Contracts ahead of a resting order in the book as received; -1 where it has no place."""
         if _known(self, order, la.K_STATE) != la.WORKING:
             return -1
         return _ahead(self, order)
@@ -225,11 +225,19 @@ class Market(Struct, words=_WORDS):
 
     def feature(self, number: int) -> float:
         """A feature of the last decision point received; nan where undefined, or before any."""
+        _inside(number, self.features.shape[0])
         return self.features[number]  # type: ignore[no-any-return]
 
     def of(self, instrument: int) -> Market:
         """The market of another instrument of the run."""
         return _market_of(self, instrument)
+
+
+@compilable
+def _inside(number: Any, n: Any) -> None:
+    """Numbers below 0 count from an array's end elsewhere; here they are mistakes."""
+    if number < 0 or number >= n:
+        raise IndexError("out of bounds")
 
 
 @compilable
@@ -307,6 +315,8 @@ def _ahead(m: Any, order: Any) -> int:
     _need_book(m)
     book = m.seen
     marker = _known(m, order, la.K_MARKER)
+    if marker < 0:
+        return -1  # a stop that waits, or a peg without a touch
     level = ob.find_level(book, _side(_known(m, order, la.K_SIDE)), _known(m, order, la.K_PRICE))
     ahead = 0
     if level >= 0:
@@ -323,6 +333,7 @@ _at = at_address(Market)
 
 @compilable
 def _market_of(m: Any, instrument: Any) -> Market:
+    _inside(instrument, m.instruments)
     peer = _at(m.peers[instrument])
     peer.now = m.now
     return peer  # type: ignore[no-any-return]

@@ -144,10 +144,12 @@ def run(
     interpret: bool = False,
     date: int = 19700101,
     jitter: tuple[int, int, int] = (0, 0, 0),
+    latencies: Ints1 | None = None,
 ) -> Scripted:
     """Run a tape and a script."""
     options = SimOptions(
         reading, latency, response, False, limits=limits, feed_latency=feed, jitter=jitter,
+        latencies=latencies,
         money=money or Money(tick=PRICE_SCALE // 4),
     )  # fmt: skip
     sessions = sessions or [Session()]
