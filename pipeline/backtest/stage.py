@@ -31,7 +31,7 @@ class Simulate:
     """The simulator as a stage."""
 
     name = "simulate"
-    version = 4
+    version = 5
     tables: Sequence[str] = ("orders", "fills", "equity")
 
     def __init__(self, request: Request | None = None) -> None:
