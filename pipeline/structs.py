@@ -76,9 +76,15 @@ class Struct:
     kind_: ClassVar[Any] = None
     """Its numba class of its type where it has methods."""
 
-    def __init_subclass__(cls, words: Mapping[str, Word] | None = None) -> None:
+    read_only_: ClassVar[bool] = False
+    """Words cannot be assigned; who owns the arrays writes to them."""
+
+    def __init_subclass__(
+        cls, words: Mapping[str, Word] | None = None, *, read_only: bool = False
+    ) -> None:
         if words is not None:
             cls.words_ = words
+            cls.read_only_ = read_only
         cls.places_, at = {}, 0
         for name, hint in get_type_hints(cls, include_extras=True).items():
             if get_origin(hint) is ClassVar or name in cls.words_:
@@ -104,6 +110,8 @@ class Struct:
     def __setattr__(self, name: str, value: Any) -> None:
         word = self.words_.get(name)
         if word is not None:
+            if self.read_only_:
+                raise AttributeError(f"{name} of {type(self).__name__} cannot be assigned")
             getattr(self, word.field)[word.place] = value
             return
         if name not in self.places_:
@@ -257,8 +265,8 @@ def _lower(context: Any, builder: Any, kind: StructType, address: Any, name: str
 def _lower_set(context: Any, builder: Any, sig: Any, args: Any, name: str) -> None:
     kind, given = sig.args
     word = kind.cls.words_.get(name)
-    if word is None:
-        raise nb.core.errors.TypingError(f"{name} of {kind.name} cannot be assigned")
+    if word is None or kind.cls.read_only_:
+        raise nb.core.errors.TypingError(f"{name} of {kind.cls.__name__} cannot be assigned")
     value = context.cast(builder, args[1], given, kind.field(name))
     if word.flag:
         value = builder.zext(value, ir.IntType(64))

@@ -39,11 +39,14 @@ _WORDS: Final = {
 }
 
 
+_NOW, _OVERFLOW = la.WORD["now"], la.WORD["overflow"]
+_N_COMMANDS, _NEXT_ORDER = la.WORD["n_commands"], la.WORD["next_order"]
+
 READS_BOOK: Final = frozenset({"levels", "price_at", "size_at", "orders_at", "queue_ahead"})
 """Methods that need the book as received, not only its touch."""
 
 
-class Market(Struct, words=_WORDS):
+class Market(Struct, words=_WORDS, read_only=True):
     """The market of one instrument, and our orders in it."""
 
     block: Ints1
@@ -252,12 +255,12 @@ def _place(
 ) -> int:  # fmt: skip
     k = m.n_commands
     if k >= m.commands_rows:
-        m.overflow = 1
+        m.block[_OVERFLOW] = 1
         return -1
-    m.n_commands = k + 1
+    m.block[_N_COMMANDS] = k + 1
     m.mail[m.instrument] = 1
     order, rows = m.next_order, m.commands
-    m.next_order = order + 1
+    m.block[_NEXT_ORDER] = order + 1
     rows[k, la.C_KIND] = la.PLACE
     rows[k, la.C_ORDER] = order
     rows[k, la.C_SIDE] = side
@@ -275,9 +278,9 @@ def _place(
 def _command(m: Any, kind: Any, order: Any, price: Any, size: Any) -> None:
     k = m.n_commands
     if k >= m.commands_rows:
-        m.overflow = 1
+        m.block[_OVERFLOW] = 1
         return
-    m.n_commands = k + 1
+    m.block[_N_COMMANDS] = k + 1
     m.mail[m.instrument] = 1
     rows = m.commands
     rows[k, la.C_KIND] = kind
@@ -335,7 +338,7 @@ _at = at_address(Market)
 def _market_of(m: Any, instrument: Any) -> Market:
     _inside(instrument, m.instruments)
     peer = _at(m.peers[instrument])
-    peer.now = m.now
+    peer.block[_NOW] = m.now
     return peer  # type: ignore[no-any-return]
 
 

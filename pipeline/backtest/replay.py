@@ -257,7 +257,7 @@ class Replay:
         conf[st.FEED] = st.FEED_BOOK if reads_book(cls) else st.FEED_TOUCH
         if "on_market_event" not in running.program.callbacks:
             conf[st.WAKE] = la.WAKE_NEVER
-        market.has_book = conf[st.FEED] == st.FEED_BOOK
+        block[la.WORD["has_book"]] = conf[st.FEED] == st.FEED_BOOK
         block[la.WORD["instrument"]] = number
 
     def market(self) -> Market:
@@ -275,9 +275,9 @@ class Replay:
                 seen=sim.seen,
             )
             self._market.peers = np.array([self._market.address], np.int64)
-            self._market.tick = self.options.money.tick
-            self._market.multiplier = float(self.options.money.multiplier)
-            self._market.instruments = 1
+            sim.block[la.WORD["tick"]] = self.options.money.tick
+            sim.reals[la.WORD["multiplier"]] = float(self.options.money.multiplier)
+            sim.block[la.WORD["instruments"]] = 1
         return self._market
 
     def start_book(
@@ -421,7 +421,7 @@ class Replay:
         """Be one of several instruments; ``mail`` says who has been sent commands."""
         market = self.market()
         market.peers, market.mail = addresses, mail
-        market.instruments = len(addresses)
+        self.sim.block[la.WORD["instruments"]] = len(addresses)
         self.sim.mail = mail
 
     def letters(self) -> list[int]:

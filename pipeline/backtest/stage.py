@@ -7,6 +7,7 @@ readings see each chunk of records once it is decoded; each is a simulation of i
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -59,7 +60,7 @@ class Simulate:
         ]
         program = None
         if isinstance(strategy, EventStrategy):
-            program = Program(strategy, interpret=task.hints["interpret"])
+            program = _program(strategy, params[0]["strategy"], task.hints["interpret"])
         if len(legs) > 1:
             assert program is not None  # signal strategies trade one instrument
             run_together(legs, program, outputs)
@@ -71,6 +72,18 @@ class Simulate:
         replay = Replay(SimOptions(), timetable([], None), 3, lambda _: np.zeros((0, 5), np.int64))
         replay.feed(empty_chunk())
         replay.finish()
+
+
+_programs: dict[str, Program] = {}
+"""The last strategy that was compiled in this process: instruments follow one another."""
+
+
+def _program(strategy: EventStrategy, identity: Mapping[str, Any], interpret: bool) -> Program:
+    key = json.dumps([identity, interpret], sort_keys=True)
+    if key not in _programs:
+        _programs.clear()
+        _programs[key] = Program(strategy, interpret=interpret)
+    return _programs[key]
 
 
 def _warn_of_queue(symbol: str, params: Mapping[str, Any], outputs: Outputs) -> None:

@@ -390,6 +390,7 @@ def test_event_strategy_of_a_file_runs_compiled_and_interpreted_alike(lake, tmp_
     [
         ("self.n = [1][self.n + 7]", True, "IndexError"),
         ("raise ValueError", False, "run with --interpret"),
+        ("m.cash = 5", True, "cash of Market cannot be assigned"),
         ("for _ in range(300): m.cancel_all()", False, "more than 256 commands"),
     ],
 )

@@ -27,6 +27,7 @@ class Bad(EventStrategy):
         ("m.bidd", "line 10: .*bidd"),
         ("self.n = self.nn", "line 10: .*nn"),
         ("self.n = nonsense", "nonsense"),
+        ("m.position = 5", "position of Market cannot be assigned"),
         ("import math; self.n = math.floor(2.5)", "line 10: .*IMPORT_NAME"),
         ("print(f'{self.n:.2f}')", "line 10: .*format spec"),
     ],
