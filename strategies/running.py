@@ -243,7 +243,9 @@ def _explain(strategy: EventStrategy, error: Exception) -> str:
         line
         for line in lines
         if re.match(
-            r"(\w+ of \w+ cannot be|Unknown attribute|No implementation|Cannot|Invalid|name|NameError|'|Use of)", line
+            r"(\w+ of \w+ cannot be|Unknown attribute|No implementation|Cannot|Invalid|name"
+            r"|NameError|'|Use of)",
+            line,
         )
     ]
     what = (telling or lines)[0]
