@@ -120,7 +120,7 @@ def test_a_backtest_does_not_trade_them_although_features_are_there(lake: Path) 
     assert bound_row["last_session"] == "2025-06-02"
     assert bound_row["skipped"]["SIMM5"][DAY] == WHY
     text = gated(lake, *STRATEGY, "--symbols", "SIMM5").checked().out
-    assert f"left out    {DAY}: {WHY}" in text
+    assert f"left out {DAY}: {WHY}" in " ".join(text.split())  # long lines are wrapped
     assert gated(lake, *STRATEGY, "--symbols", "SIMM5", "--dry-run").checked().out == ""
 
 
