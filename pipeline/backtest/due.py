@@ -128,7 +128,7 @@ def _deliver(sim: Sim) -> None:
         executor.watch_losses(sim, time)
 
 
-@inline
+@inner
 def lacking(sim: Sim) -> Scalar:
     """Which array might not take the next step; DONE if all do."""
     meta, book = sim.meta, sim.book

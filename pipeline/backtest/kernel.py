@@ -30,7 +30,7 @@ from pipeline.backtest.venue import after_event, expire_unarrived
 from pipeline.book import orders as ob
 from pipeline.book.layout import Scalar
 from pipeline.book.tape import Records
-from pipeline.jit import inline, kernel
+from pipeline.jit import inline, inner, kernel
 from pipeline.units import F_LAST, F_MAYBE_BAD_BOOK, F_SNAPSHOT, UNDEF_PRICE
 
 
@@ -53,7 +53,7 @@ def _begin(sim: Sim, records: Records, i: Scalar) -> None:
     meta[st.E_TRADED] = 0
 
 
-@inline
+@inner
 def _end(sim: Sim, record: Scalar, ts_recv: Scalar) -> None:
     """An event end: here the book is a state."""
     meta, book = sim.meta, sim.book

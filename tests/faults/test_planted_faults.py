@@ -55,8 +55,8 @@ FAULTS = [
     Fault(
         "snapshot counted as flow",
         "pipeline/book/kernel.py",
-        "            if cursor[tape.WITH_FLOW] and flags & F_SNAPSHOT == 0:",
-        "            if cursor[tape.WITH_FLOW]:",
+        "            if flow and flags & F_SNAPSHOT == 0:",
+        "            if flow:",
         BOOK,
     ),
     Fault(
