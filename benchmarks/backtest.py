@@ -23,7 +23,8 @@ from benchmarks.idle import Asleep, OnEvent, OnTouch
 from benchmarks.idle_deep import OnBook
 from benchmarks.mbo_files import write_file
 from benchmarks.stages import ALONE, simulate, stages
-from pipeline.backtest.replay import Money, Replay, SimOptions, timetable
+from pipeline.backtest.options import Money, SimOptions, timetable
+from pipeline.backtest.replay import Replay
 from pipeline.book.columns import Chunk
 from pipeline.book.tape import Records
 from pipeline.units import NS_PER_S, PRICE_SCALE

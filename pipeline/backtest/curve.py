@@ -17,7 +17,7 @@ import pyarrow as pa
 from pipeline.backtest.accounts import Contract
 from pipeline.backtest.ledger import from_decimal
 from pipeline.backtest.money import money_units
-from pipeline.backtest.replay import MARK_STEP
+from pipeline.backtest.options import MARK_STEP
 from pipeline.book.layout import I64
 
 PLACES: Final = ("symbol", "zone", "session", "hour")

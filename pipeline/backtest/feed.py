@@ -18,7 +18,6 @@ from pipeline.book import orders as ob
 from pipeline.book.layout import Scalar
 from pipeline.book.tape import Records
 from pipeline.jit import inline, inner
-from pipeline.units import UNDEF_PRICE
 from strategies import layout as la
 
 BID_SIZE, ASK_SIZE = la.WORD["bid_size"], la.WORD["ask_size"]
@@ -190,11 +189,3 @@ def feed_lacks(sim: Sim) -> Scalar:
     if 2 * meta[st.N_ARRIVALS] > sim.arrivals.shape[0]:
         return np.int64(st.GROW_ARRIVALS)
     return np.int64(st.DONE)
-
-
-@inline
-def no_touch_seen(sim: Sim) -> None:
-    """Another book: nothing of it has been received."""
-    sim.block[BID] = UNDEF_PRICE
-    sim.block[ASK] = UNDEF_PRICE
-    sim.block[VALID] = 0

@@ -15,7 +15,8 @@ from pipeline.backtest.accounts import Account, Contract, Fee
 from pipeline.backtest.decisions import FeatureRows, decisions_of, read_features
 from pipeline.backtest.fees import FeeRule, FeeSchedule
 from pipeline.backtest.latency import LatencyTable
-from pipeline.backtest.replay import Limits, Money, Replay, SimOptions, timetable
+from pipeline.backtest.options import Limits, Money, SimOptions, timetable
+from pipeline.backtest.replay import Replay
 from pipeline.backtest.rolling import AT_CLOSE, AT_OPEN
 from pipeline.backtest.tables import EQUITY, FILLS, ORDERS, ROLES
 from pipeline.book import tape

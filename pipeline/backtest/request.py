@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.backtest.latency import Latency, LatencyTable
 from pipeline.backtest.ledger import from_decimal
-from pipeline.backtest.replay import Limits
+from pipeline.backtest.options import Limits
 from pipeline.backtest.tables import READINGS
 from pipeline.config import RiskSettings, Settings
 from pipeline.errors import RequestError

@@ -15,8 +15,9 @@ import numpy as np
 
 from pipeline.backtest.joint import run_together
 from pipeline.backtest.leg import Leg, strategy_of
+from pipeline.backtest.options import SimOptions, timetable
 from pipeline.backtest.plan import FIFO, plan_run
-from pipeline.backtest.replay import Replay, SimOptions, empty_records, timetable
+from pipeline.backtest.replay import Replay, empty_records
 from pipeline.backtest.request import Request
 from pipeline.backtest.summarise import SUMMARISE
 from pipeline.book.columns import Chunk

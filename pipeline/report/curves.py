@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from pipeline.backtest.accounts import Contract
 from pipeline.backtest.curve import SymbolRows, equity_curve
-from pipeline.backtest.replay import MARK_STEP
+from pipeline.backtest.options import MARK_STEP
 from pipeline.backtest.summarise import contract_of
 from pipeline.report.thinning import Axis, curve_json
 from pipeline.stage import Selection, Stored

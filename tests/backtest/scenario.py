@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.backtest import state as st
-from pipeline.backtest.replay import Replay, Rows, SimOptions, empty_records, timetable
+from pipeline.backtest.options import SimOptions, timetable
+from pipeline.backtest.replay import Replay, Rows, empty_records
 from pipeline.backtest.tables import FILL_REASONS, ORDER_REASONS, ORDER_STATUS, ROLES
 from pipeline.book.columns import Chunk
 from pipeline.book.tape import Records

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.backtest.replay import Limits, Money, Replay, SimOptions, timetable
+from pipeline.backtest.options import Limits, Money, SimOptions, timetable
+from pipeline.backtest.replay import Replay
 from pipeline.book.columns import Chunk
 from pipeline.book.tape import Records
 from pipeline.units import PRICE_SCALE

@@ -15,7 +15,8 @@ from hypothesis import strategies as hyp
 from pipeline.backtest.accounts import MARK_KINDS, Account, Contract
 from pipeline.backtest.curve import SymbolRows
 from pipeline.backtest.metrics import figures
-from pipeline.backtest.replay import Limits, Replay, SimOptions, timetable
+from pipeline.backtest.options import Limits, SimOptions, timetable
+from pipeline.backtest.replay import Replay
 from pipeline.backtest.tables import ORDER_TYPES, TIMES_IN_FORCE
 from pipeline.book.columns import take
 from strategies.layout import BUY, DAY, FOK, GTC, IOC, SELL

@@ -11,7 +11,8 @@ import pytest
 from pipeline.backtest import state as st
 from pipeline.backtest.explain import Story, explain, find, sorted_steps
 from pipeline.backtest.listen import Heard, Listener, Step, Target
-from pipeline.backtest.replay import Money, Replay, SimOptions, timetable
+from pipeline.backtest.options import Money, SimOptions, timetable
+from pipeline.backtest.replay import Replay
 from pipeline.backtest.tables import FILL_REASONS, ORDER_REASONS
 from pipeline.backtest.telling import ENDS, ENDS_SHOWN, RULES, Telling
 from pipeline.book.columns import take

@@ -11,7 +11,8 @@ import pytest
 
 from pipeline.backtest import state as st
 from pipeline.backtest.joint import _employ, _interleave, _Stream
-from pipeline.backtest.replay import Money, Replay, SimOptions, timetable
+from pipeline.backtest.options import Money, SimOptions, timetable
+from pipeline.backtest.replay import Replay
 from pipeline.book.columns import Chunk, take
 from pipeline.units import PRICE_SCALE
 from strategies.event import EventStrategy, Ints1, Market, state, state_array

@@ -10,7 +10,8 @@ import pytest
 import zstandard
 
 from pipeline.backtest import state as st
-from pipeline.backtest.replay import Replay, SimOptions, timetable
+from pipeline.backtest.options import SimOptions, timetable
+from pipeline.backtest.replay import Replay
 from pipeline.book.columns import chunk_of_structs
 from pipeline.units import PRICE_SCALE
 from tests.backtest.scenario import RULE, Decision, Session, Tape, decisions_array

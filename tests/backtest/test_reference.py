@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from pipeline.backtest import state as st
-from pipeline.backtest.replay import Replay, SimOptions, timetable
+from pipeline.backtest.options import SimOptions, timetable
+from pipeline.backtest.replay import Replay
 from pipeline.backtest.tables import FILL_REASONS, ORDER_REASONS, ORDER_STATUS
 from pipeline.units import F_LAST, F_SNAPSHOT, PRICE_SCALE, UNDEF_PRICE
 from tests.backtest.scenario import (

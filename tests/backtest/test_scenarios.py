@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.backtest import state as st
-from pipeline.backtest.replay import Limits
+from pipeline.backtest.options import Limits
 from strategies.layout import BUY, DAY, FOK, GTC, IOC, SELL
 from tests.backtest.scenario import Session, opening
 from tests.backtest.scripted import (

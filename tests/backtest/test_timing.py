@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from pipeline.backtest import state as st
-from pipeline.backtest.replay import Replay, timetable
+from pipeline.backtest.options import timetable
+from pipeline.backtest.replay import Replay
 from tests.backtest.scenario import (
     END,
     RULE,

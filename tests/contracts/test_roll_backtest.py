@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from pipeline.backtest import state
 from pipeline.backtest.command import prepare
-from pipeline.backtest.replay import timetable
+from pipeline.backtest.options import timetable
 from pipeline.backtest.summary import render
 from pipeline.catalog import LakeCatalog
 from pipeline.config import Settings

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.backtest.replay import Money, Replay, SimOptions, timetable
+from pipeline.backtest.options import Money, SimOptions, timetable
+from pipeline.backtest.replay import Replay
 from pipeline.roots import ROOT
 from strategies.registry import load
 from strategies.running import Program

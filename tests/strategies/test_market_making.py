@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from pipeline.backtest import state as st
-from pipeline.backtest.replay import Money, Replay, SimOptions, timetable
+from pipeline.backtest.options import Money, SimOptions, timetable
+from pipeline.backtest.replay import Replay
 from pipeline.units import NS_PER_S, PRICE_SCALE
 from strategies.event import Duration
 from strategies.market_making import MarketMaking, half_spread, reservation
