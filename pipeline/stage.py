@@ -296,7 +296,7 @@ class PackedWriter(Protocol):
         """Finish early, to release buffers.  Closed by the runner otherwise."""
 
 
-class Outputs(Protocol):
+class PlainOutputs(Protocol):
     """Where a running task writes.  All of it becomes visible at once, or none."""
 
     def writer(
@@ -311,14 +311,18 @@ class Outputs(Protocol):
         still written: no data differs from not done.
         """
 
-    def packed(self, table: Table, partition: Partition | None = None) -> PackedWriter:
-        """A writer of a day whose symbols share files; the task's own partition by default."""
-
     def warn(self, message: str) -> None:
         """A readable line for the closing summary; the task still counts as done."""
 
     def progress(self, done: int, total: int | None = None) -> None:
         """Records or rows done so far, for the progress display.  Cheap; call per batch."""
+
+
+class Outputs(PlainOutputs, Protocol):
+    """The same for stages whose symbols may share files."""
+
+    def packed(self, table: Table, partition: Partition | None = None) -> PackedWriter:
+        """A writer of a day whose symbols share files; the task's own partition by default."""
 
 
 class Stage(Protocol):

@@ -10,10 +10,11 @@ import numpy as np
 
 from pipeline.backtest import desk, executor
 from pipeline.backtest import state as st
+from pipeline.backtest.arriving import arrive_cancel, arrive_new, arrive_replace
 from pipeline.backtest.feed import receive
 from pipeline.backtest.queue import pop
 from pipeline.backtest.state import Sim
-from pipeline.backtest.venue import arrive_cancel, arrive_new, arrive_replace, end_all
+from pipeline.backtest.venue import end_all
 from pipeline.book import orders as ob
 from pipeline.book.layout import Scalar
 from pipeline.jit import inline, inner

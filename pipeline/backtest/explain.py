@@ -24,7 +24,7 @@ from pipeline.book.columns import Chunk
 from pipeline.catalog import Commit, LakeCatalog
 from pipeline.checking import CatalogInputs
 from pipeline.errors import RequestError
-from pipeline.stage import PackedWriter, Partition, TableRef, Task
+from pipeline.stage import Partition, TableRef, Task
 from pipeline.tables import Table
 from strategies.event import EventStrategy
 from strategies.registry import BUILT_IN
@@ -267,9 +267,6 @@ class _Nowhere:
     ) -> _Sink:
         del table, partition, part, metadata
         return _Sink()
-
-    def packed(self, table: Table, partition: Partition | None = None) -> PackedWriter:
-        raise NotImplementedError  # runs are not packed
 
     def warn(self, message: str) -> None:
         """The run said it already."""

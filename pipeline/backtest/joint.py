@@ -15,11 +15,11 @@ from pipeline.backtest import state as st
 from pipeline.backtest.leg import Leg
 from pipeline.backtest.replay import Replay
 from pipeline.book.columns import Chunk
-from pipeline.stage import Outputs
+from pipeline.stage import PlainOutputs
 from strategies.running import Program
 
 
-def run_together(legs: Sequence[Leg], program: Program, outputs: Outputs) -> None:
+def run_together(legs: Sequence[Leg], program: Program, outputs: PlainOutputs) -> None:
     """Run all readings of instruments that are traded together, one reading after the other."""
     readings = len(legs[0].replays)
     total = readings * sum(leg.records for leg in legs)

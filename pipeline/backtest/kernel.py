@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.backtest import state as st
+from pipeline.backtest.arriving import after_event
 from pipeline.backtest.desk import obey
 from pipeline.backtest.due import end_session, lacking, run_due
 from pipeline.backtest.feed import depart, feed_lacks, travel
@@ -26,7 +27,7 @@ from pipeline.backtest.rules import (
     save_queues,
 )
 from pipeline.backtest.state import Sim
-from pipeline.backtest.venue import after_event, expire_unarrived
+from pipeline.backtest.venue import expire_unarrived
 from pipeline.book import orders as ob
 from pipeline.book.layout import Scalar
 from pipeline.book.tape import Records

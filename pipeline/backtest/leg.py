@@ -26,7 +26,7 @@ from pipeline.book.layout import I64, new_book
 from pipeline.book.stage import read_chunks, read_state
 from pipeline.book.state import resume
 from pipeline.errors import InputError
-from pipeline.stage import Inputs, Outputs, Partition, Stored, Writer
+from pipeline.stage import Inputs, Partition, PlainOutputs, Stored, Writer
 from pipeline.units import parse_duration
 from strategies.event import EventStrategy
 from strategies.interface import SignalStrategy, build
@@ -76,7 +76,7 @@ class Leg:
         params: Mapping[str, Any],
         strategy: SignalStrategy | EventStrategy,
         inputs: Inputs,
-        outputs: Outputs,
+        outputs: PlainOutputs,
     ) -> None:
         self.params = params
         self.inputs = inputs

@@ -22,7 +22,7 @@ from pipeline.backtest.request import Request
 from pipeline.backtest.summarise import SUMMARISE
 from pipeline.book.columns import Chunk
 from pipeline.config import Settings
-from pipeline.stage import Catalog, Inputs, Outputs, Selection, Task
+from pipeline.stage import Catalog, Inputs, Outputs, PlainOutputs, Selection, Task
 from strategies.event import EventStrategy
 from strategies.running import Program
 
@@ -103,7 +103,7 @@ def empty_chunk() -> Chunk:
     return Chunk(records, np.zeros(1, np.uint16), np.zeros(1, np.uint32))
 
 
-def run_alone(leg: Leg, program: Program | None, outputs: Outputs) -> None:
+def run_alone(leg: Leg, program: Program | None, outputs: PlainOutputs) -> None:
     """One instrument: every reading takes each chunk once it is decoded."""
     if program is not None:
         for replay in leg.replays:

@@ -15,8 +15,7 @@ from pipeline.backtest import state as st
 from pipeline.backtest.options import SimOptions, timetable
 from pipeline.backtest.replay import Replay, Rows, empty_records
 from pipeline.backtest.tables import FILL_REASONS, ORDER_REASONS, ORDER_STATUS, ROLES
-from pipeline.book.columns import Chunk
-from pipeline.book.tape import Records
+from pipeline.book.columns import Chunk, take
 from pipeline.units import F_LAST, F_SNAPSHOT, PRICE_SCALE, UNDEF_PRICE
 
 RULE = 3
@@ -173,6 +172,14 @@ def decisions_array(decisions: list[Decision]) -> np.ndarray:
     return np.array(rows, np.int64).reshape(-1, 5)
 
 
+def feed(replay: Replay, tape: Tape, step: int | None) -> None:
+    """All of a tape, so many records at a time."""
+    whole = tape.chunk()
+    n = len(whole.publisher)
+    for start in range(0, n, step or max(1, n)):
+        replay.feed(take(whole, slice(start, start + (step or n))))
+
+
 def simulate(
     tape: Tape,
     *decisions: Decision,
@@ -193,16 +200,6 @@ def simulate(
     rows = decisions_array(list(decisions))
     replay = Replay(options, schedule, RULE, lambda _: rows)
     replay.start_day(date)
-    whole = tape.chunk()
-    step = chunk or max(1, len(whole.publisher))
-    for start in range(0, len(whole.publisher), step):
-        part = slice(start, start + step)
-        replay.feed(
-            Chunk(
-                Records(*(column[part] for column in whole.records)),
-                whole.publisher[part],
-                whole.instrument[part],
-            )
-        )
+    feed(replay, tape, chunk)
     replay.finish(until)
     return Result(replay.take(last=True), replay)

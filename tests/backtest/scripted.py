@@ -11,13 +11,12 @@ import numpy as np
 
 from pipeline.backtest.options import Limits, Money, SimOptions, timetable
 from pipeline.backtest.replay import Replay
-from pipeline.book.columns import Chunk
-from pipeline.book.tape import Records
 from pipeline.units import PRICE_SCALE
 from strategies.event import EventStrategy, Ints1, Market, state, state_array
 from strategies.layout import DAY
 from strategies.running import Program
 from tests.backtest.scenario import END, RULE, Result, Session, Tape
+from tests.backtest.scenario import feed as feed_tape
 
 ROWS = 4096
 LIMIT, MARKET, STOP, STOP_LIMIT, PEGGED, CANCEL, REPLACE, CANCEL_ALL = range(8)
@@ -162,16 +161,6 @@ def run(
     running.memory.n = len(table)
     replay.employ(running, sessions)
     replay.start_day(date)
-    whole = tape.chunk()
-    step = chunk or max(1, len(whole.publisher))
-    for start in range(0, len(whole.publisher), step):
-        part = slice(start, start + step)
-        replay.feed(
-            Chunk(
-                Records(*(column[part] for column in whole.records)),
-                whole.publisher[part],
-                whole.instrument[part],
-            )
-        )
+    feed_tape(replay, tape, chunk)
     replay.finish(until)
     return Scripted(replay.take(last=True), replay, running.memory)
