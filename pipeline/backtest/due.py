@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.backtest import desk, executor
 from pipeline.backtest import state as st
 from pipeline.backtest.arriving import arrive_cancel, arrive_new, arrive_replace
-from pipeline.backtest.feed import receive
+from pipeline.backtest.feed import learn, next_features, receive
 from pipeline.backtest.queue import pop
 from pipeline.backtest.state import Sim
 from pipeline.backtest.venue import end_all
@@ -170,6 +170,17 @@ def _next_turn(sim: Sim) -> Scalar:
     return np.int64(st.NEVER)
 
 
+@inline
+def _next_decision(sim: Sim) -> Scalar:
+    """When the next row of features or decisions is due, never before its event."""
+    if desk.is_event_strategy(sim):
+        return next_features(sim)
+    at = sim.meta[st.NEXT_DECISION]
+    if at < sim.decisions.shape[0] and sim.decisions[at, st.D_EVENT] <= sim.meta[st.LAST_EVENT]:
+        return sim.decisions[at, st.D_TS]
+    return np.int64(st.NEVER)
+
+
 @inner
 def run_due(sim: Sim, before: Scalar) -> Scalar:
     """Let everything happen that is due before a time.
@@ -197,14 +208,9 @@ def run_due(sim: Sim, before: Scalar) -> Scalar:
         due = meta[st.NEXT_MARK]
         if due < time or (due == time and timer < class_):
             what, time, class_ = np.int64(_MARK), due, timer
-        at = meta[st.NEXT_DECISION]
-        if at < sim.decisions.shape[0] and sim.decisions[at, st.D_EVENT] <= meta[st.LAST_EVENT]:
-            due = sim.decisions[at, st.D_TS]
-            own_class = sim.conf[st.DECISION_CLASS]
-            # The features of an event are there when it is received: before its callback.
-            first = own_class < class_ or (own_class == class_ and what == _RECEIPT)
-            if due < time or (due == time and first):
-                what, time, class_ = np.int64(_DECISION), due, own_class
+        due, own_class = _next_decision(sim), sim.conf[st.DECISION_CLASS]
+        if due < time or (due == time and own_class < class_):
+            what, time, class_ = np.int64(_DECISION), due, own_class
         if time >= before:
             meta[st.NEXT_DUE] = min(time, markout)
             return np.int64(st.DONE)
@@ -233,13 +239,11 @@ def run_due(sim: Sim, before: Scalar) -> Scalar:
             desk.mark(sim, time, np.int64(st.MARK_CLOCK))
             meta[st.NEXT_MARK] = time + sim.conf[st.MARK_STEP]
         else:
-            at = meta[st.NEXT_DECISION]
-            meta[st.NEXT_DECISION] = at + 1
-            rows = sim.decisions
             if desk.is_event_strategy(sim):
-                for column in range(sim.features.shape[0]):
-                    sim.features[column] = sim.values[at, column]
+                learn(sim)
                 continue
+            at, rows = meta[st.NEXT_DECISION], sim.decisions
+            meta[st.NEXT_DECISION] = at + 1
             executor.decide(
                 sim, time, rows[at, st.D_TARGET], rows[at, st.D_BID], rows[at, st.D_ASK]
             )

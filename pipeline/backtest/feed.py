@@ -50,6 +50,7 @@ def depart(sim: Sim, ts_recv: Scalar) -> None:
     k = meta[st.N_ARRIVALS]
     meta[st.N_ARRIVALS] = k + 1
     time = max(meta[st.RECEIVED], ts_recv + latency(sim, np.int64(st.TO_US), ts_recv))
+    time = max(time, meta[st.CLOCK])  # clocks that differ: nothing is heard before it happens
     meta[st.RECEIVED] = time
     out[k, st.A_TIME] = time
     out[k, st.A_RECORDS] = meta[st.N_PENDING]
@@ -105,6 +106,24 @@ def _restore(sim: Sim) -> None:
             book.orders[slot, ob.PRIORITY] = saved[k, 1]
 
 
+@inline
+def next_features(sim: Sim) -> Scalar:
+    """When the next row of features is due; NEVER while its event has not been received."""
+    at = sim.meta[st.NEXT_DECISION]
+    if at < sim.decisions.shape[0] and sim.decisions[at, st.D_EVENT] <= sim.block[EVENT]:
+        return sim.decisions[at, st.D_TS]
+    return np.int64(st.NEVER)
+
+
+@inner
+def learn(sim: Sim) -> None:
+    """The strategy's features are those of the next row."""
+    at = sim.meta[st.NEXT_DECISION]
+    sim.meta[st.NEXT_DECISION] = at + 1
+    for column in range(sim.features.shape[0]):
+        sim.features[column] = sim.values[at, column]
+
+
 @inner
 def receive(sim: Sim, time: Scalar) -> None:
     """The next event reaches us."""
@@ -140,6 +159,11 @@ def receive(sim: Sim, time: Scalar) -> None:
     else:
         meta[st.AT_ARRIVAL] = k
         meta[st.NEXT_RECEIPT] = rows[k, st.A_TIME]
+    # The features of an event are there with it, those of a later one of its time are not; a
+    # grid's come after all that is received at their time.
+    known = time - 1 if sim.conf[st.DECISION_CLASS] == st.CLASS_TIMER else time
+    while next_features(sim) <= known:
+        learn(sim)
     wake = sim.conf[st.WAKE]
     if meta[st.LOADED] == 0 or wake == la.WAKE_NEVER:
         return
