@@ -18,7 +18,7 @@ from pipeline.backtest.joint import run_together
 from pipeline.backtest.leg import Leg, strategy_of
 from pipeline.backtest.listen import Heard, Listener, Step, Target
 from pipeline.backtest.replay import Replay
-from pipeline.backtest.stage import run_alone
+from pipeline.backtest.stage import program_of, run_alone
 from pipeline.backtest.tables import READINGS
 from pipeline.book.columns import Chunk
 from pipeline.catalog import Commit, LakeCatalog
@@ -28,7 +28,6 @@ from pipeline.stage import Partition, TableRef, Task
 from pipeline.tables import Table
 from strategies.event import EventStrategy
 from strategies.registry import BUILT_IN
-from strategies.running import Program
 
 if TYPE_CHECKING:
     import polars as pl
@@ -309,7 +308,7 @@ def _replay(
     ]
     mine = next(leg for leg, part in zip(legs, parts, strict=True) if part == asked.partition)
     listener = mine.listener = Listener(target, mine.replays[0])
-    program = Program(built) if isinstance(built, EventStrategy) else None
+    program = program_of(built, identity) if isinstance(built, EventStrategy) else None
     try:
         if len(legs) > 1:
             assert program is not None

@@ -61,7 +61,8 @@ class Simulate:
         ]
         program = None
         if isinstance(strategy, EventStrategy):
-            program = _program(strategy, params[0]["strategy"], task.hints["interpret"])
+            identity, interpret = params[0]["strategy"], task.hints["interpret"]
+            program = program_of(strategy, identity, interpret=interpret)
         if len(legs) > 1:
             assert program is not None  # signal strategies trade one instrument
             run_together(legs, program, outputs)
@@ -79,7 +80,10 @@ _programs: dict[str, Program] = {}
 """The last strategy that was compiled in this process: instruments follow one another."""
 
 
-def _program(strategy: EventStrategy, identity: Mapping[str, Any], interpret: bool) -> Program:
+def program_of(
+    strategy: EventStrategy, identity: Mapping[str, Any], *, interpret: bool = False
+) -> Program:
+    """A strategy ready to run; compiled once where it is asked for again and again."""
     key = json.dumps([identity, interpret], sort_keys=True)
     if key not in _programs:
         _programs.clear()

@@ -44,7 +44,7 @@ class AllSeen(EventStrategy):
         m.set_timer(m.opens_at + SECOND)
 
     def on_timer(self, m: Market) -> None:
-        self.look(m)
+        self.mix(m.now + m.size_at(BUY, 1) + m.queue_ahead(self.order))
         self.act(m)
         if m.now + 100 * SECOND < m.closes_at:
             m.set_timer(m.now + (10 + self.sum % 90) * SECOND)

@@ -21,7 +21,7 @@ QUICK = {
     "hello": (),
 }
 """Parameters with which they trade often."""
-READINGS = "optimistic,exact,pessimistic"
+READINGS = ("--readings", "optimistic,exact,pessimistic")
 TABLES = ("orders", "fills", "equity", "runs", "breakdowns")
 
 
@@ -68,7 +68,7 @@ def both_ways(
     results = []
     for how in ((), ("--interpret",)):
         assert not interpreted
-        mbo("backtest", strategy, *arguments, "--readings", READINGS, *how).checked()
+        mbo("backtest", strategy, *arguments, *how).checked()
         (run_id,) = set(open_lake(lake).run_ids()) - before
         results.append({
             path: path.read_bytes()
@@ -102,6 +102,7 @@ def evening_lake(sample_raw: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def test_an_evening_of_the_sample(
     name: str, evening_lake: Path, hello: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The exact reading; the slow tests have all three."""
     some = ("--symbols", "SIMM5", "--partial")
     assert both_ways(evening_lake, name, hello, monkeypatch, *some)["exact"] > 2
 
@@ -111,7 +112,7 @@ def test_an_evening_of_the_sample(
 def test_the_whole_sample(
     name: str, own_lake: Path, hello: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert both_ways(own_lake, name, hello, monkeypatch)["exact"] > 20
+    assert both_ways(own_lake, name, hello, monkeypatch, *READINGS)["exact"] > 20
 
 
 @pytest.mark.slow
@@ -119,6 +120,7 @@ def test_the_whole_sample(
 def test_the_real_hour(
     name: str, own_es_lake: Path, hello: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fills = both_ways(own_es_lake, name, hello, monkeypatch, "--symbols", "ESH4", "--partial")
+    some = ("--symbols", "ESH4", "--partial", *READINGS)
+    fills = both_ways(own_es_lake, name, hello, monkeypatch, *some)
     # The market of that hour never comes back to hello's one bid of the first minute.
     assert fills.get("exact", 0) > 2 or name == "hello"
