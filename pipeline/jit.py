@@ -9,14 +9,17 @@ Import the decorators from here, never from numba: the cache folder must be set 
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import platform
 import re
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 _ROOT = Path(__file__).resolve().parent.parent
 
@@ -82,6 +85,7 @@ def cache_dir() -> Path:
 os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_dir()))
 
 import numba  # noqa: E402
+from numba.core.compiler_lock import global_compiler_lock  # noqa: E402
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -91,6 +95,43 @@ nb: Any = numba
 _compile: Any = numba.njit
 _type_of: Any = numba.typeof
 """numba's types name only some of its options, and not all of its functions."""
+
+
+_compiling: set[str] = set()
+"""Lock files that this process holds."""
+
+
+@contextlib.contextmanager
+def _alone(path: str) -> Iterator[None]:
+    """No other process is here with the same path.  Where files cannot be locked, it may be."""
+    with global_compiler_lock, contextlib.ExitStack() as stack:
+        # The order is the same for all threads: numba's own lock, then the files.
+        if path not in _compiling:
+            with contextlib.suppress(OSError):
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                file = stack.enter_context(open(path, "ab"))
+                fcntl.flock(file, fcntl.LOCK_EX)
+            _compiling.add(path)
+            stack.callback(_compiling.discard, path)
+        yield
+
+
+def _compile_alone(compiled: Any, lock: str, types: Any) -> Any:
+    with _alone(lock):
+        return type(compiled).compile(compiled, types)
+
+
+def _cached(compiled: Any) -> Any:
+    """A function that is kept on disk, compiled by one process while others wait for it.
+
+    Two that compiled it for different types at the same time would take the same file for both:
+    whoever loads one gets the machine code of the other.
+    """
+    if hasattr(compiled, "compile"):  # not where numba is switched off
+        name = f"{compiled.py_func.__module__}.{compiled.py_func.__qualname__}.lock"
+        lock = os.path.join(compiled.stats.cache_path, name)
+        compiled.compile = partial(_compile_alone, compiled, lock)
+    return compiled
 
 
 def njit(function: F) -> F:
@@ -105,7 +146,7 @@ def njit(function: F) -> F:
         error_model="numpy",
         boundscheck=os.environ.get("MBO_BOUNDSCHECK") == "1",
     )(function)
-    return compiled
+    return cast("F", _cached(compiled))
 
 
 def kernel(function: F) -> F:
@@ -121,7 +162,7 @@ def kernel(function: F) -> F:
         boundscheck=os.environ.get("MBO_BOUNDSCHECK") == "1",
         _nrt=False,
     )(function)
-    return compiled
+    return cast("F", _cached(compiled))
 
 
 def inline(function: F) -> F:

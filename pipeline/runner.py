@@ -8,20 +8,20 @@ the catalog.  Nothing here knows what any stage does.
 from __future__ import annotations
 
 import concurrent.futures as cf
-import contextlib
 import heapq
-import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol
 
 from pipeline.catalog import LakeCatalog, Resolved, commit_path, fingerprint
 from pipeline.config import Settings
 from pipeline.errors import FAILED, OK, MboError, RequestError
+from pipeline.server import context, single_threaded, start_server
 from pipeline.stage import Partition, RawRef, Selection, Stage, Task
 from pipeline.startup import loading
 from pipeline.tables import schema_versions
@@ -305,13 +305,12 @@ class _LargestFirst:
         return len(self._heap)
 
 
-def _warm(stage: Stage, reporter: Reporter) -> None:
-    """Have a stage's kernels compiled, here and once, before any task needs them."""
+def _warm(name: str, warm: Callable[[], None], reporter: Reporter) -> None:
+    """Have a stage's kernels compiled before any task needs them."""
     begun = time.perf_counter()
-    reporter.warming(stage.name, None)
-    with loading():
-        stage.warm()
-    reporter.warming(stage.name, time.perf_counter() - begun)
+    reporter.warming(name, None)
+    warm()
+    reporter.warming(name, time.perf_counter() - begun)
 
 
 def _run_here(schedule: _Schedule, first: list[Job], workers: int, reporter: Reporter) -> None:
@@ -321,7 +320,8 @@ def _run_here(schedule: _Schedule, first: list[Job], workers: int, reporter: Rep
     def report(number: int, done: int, total: int | None) -> None:
         reporter.task_progress(name, schedule.tasks[number], done, total)
 
-    _warm(schedule.stage, reporter)
+    with loading():
+        _warm(name, schedule.stage.warm, reporter)
     while queue:
         job = queue.pop()
         reporter.task_started(name, job.task)
@@ -333,11 +333,14 @@ def _run_here(schedule: _Schedule, first: list[Job], workers: int, reporter: Rep
 
 
 class _Pool:
-    """A pool of spawned workers that can be replaced when one of them dies."""
+    """A pool of workers that can be replaced when one of them dies."""
 
-    def __init__(self, workers: int, on_progress: Callable[[int, int, int | None], None]) -> None:
-        # Forking a process that runs threads can deadlock.
-        self._context = multiprocessing.get_context("spawn")
+    def __init__(
+        self, stage: Stage, workers: int, on_progress: Callable[[int, int, int | None], None]
+    ) -> None:
+        # Not forks of this process: it runs threads, and they could hold locks.
+        start_server([type(stage).__module__])
+        self._context = context()
         self._workers = workers
         self._queue = self._context.Queue()
         self._executor = self._start()
@@ -349,7 +352,7 @@ class _Pool:
             self._workers,
             mp_context=self._context,
             initializer=initialise_worker,
-            initargs=(self._queue, os.getpid()),
+            initargs=(self._queue, dict(os.environ)),
             max_tasks_per_child=TASKS_PER_WORKER,
         )
 
@@ -360,9 +363,14 @@ class _Pool:
     def submit(self, job: Job) -> cf.Future[Outcome]:
         return self._executor.submit(execute_in_worker, job)
 
-    def get_ready(self, stage: Stage, workers: int) -> list[cf.Future[None]]:
-        """Start so many workers, and have them import the stage's modules."""
-        return [self._executor.submit(get_ready, stage) for _ in range(workers)]
+    def get_ready(self, stage: Stage, workers: int) -> None:
+        """Start so many workers, and have each load the stage's kernels; one compiles them."""
+        started = [self._executor.submit(get_ready, stage) for _ in range(workers)]
+        errors = [error for future in started if (error := future.exception()) is not None]
+        if any(isinstance(error, BrokenProcessPool) for error in errors):
+            self.replace()
+        elif errors:
+            raise errors[0]
 
     def replace(self) -> None:
         self._executor.shutdown(wait=True, cancel_futures=True)
@@ -395,17 +403,13 @@ def _run_in_processes(
         if outcome.fatal:
             raise MboError(outcome.error)
 
-    with _single_threaded_polars():
-        pool = _Pool(workers, report)
-        # A worker takes most of a second to start: meanwhile the kernels are seen to.
-        started = pool.get_ready(schedule.stage, min(workers, len(first) + schedule.waiting))
+    with single_threaded():
+        pool = _Pool(schedule.stage, workers, report)
     kill = True
     try:
-        _warm(schedule.stage, reporter)
-        cf.wait(started)
-        if any(future.exception() for future in started):
-            pool.replace()
-        with _single_threaded_polars():
+        with single_threaded():
+            needed = min(workers, len(first) + schedule.waiting)
+            _warm(name, partial(pool.get_ready, schedule.stage, needed), reporter)
             while queue or running or suspects:
                 alone = bool(suspects)
                 if alone and not running:
@@ -437,24 +441,6 @@ def _run_in_processes(
         kill = False
     finally:
         pool.close(kill=kill)
-
-
-@contextlib.contextmanager
-def _single_threaded_polars() -> Iterator[None]:
-    """Workers run polars on one thread: the pool is the parallelism, and results must not
-    depend on how sums were split among threads.
-    """
-    names = ("POLARS_MAX_THREADS", "OMP_NUM_THREADS")
-    old = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        yield
-    finally:
-        for name, value in old.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def default_workers(settings: Settings) -> int:

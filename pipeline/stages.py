@@ -37,6 +37,11 @@ def load_stage(name: str) -> Stage:
         return cast("Stage", getattr(import_module(module), attribute))
 
 
+def stage_module(name: str) -> str:
+    """Name of the module that a stage is in."""
+    return STAGES[name].partition(":")[0]
+
+
 def upstream(name: str) -> list[str]:
     """The stages that come before, then the stage itself."""
     names = list(STAGES)

@@ -21,6 +21,7 @@ from pipeline.packing import SYMBOL, PackedFile, index_path, packed_table
 from pipeline.parquet import ParquetFile
 from pipeline.roots import check_roots
 from pipeline.stage import Partition, Stage, Stored, Task
+from pipeline.startup import loading
 from pipeline.storage import (
     commit_file,
     crash_point,
@@ -350,30 +351,39 @@ def execute(job: Job, report: Callable[[int, int, int | None], None]) -> Outcome
 _queue: Any = None
 
 
-def initialise_worker(queue: Any, parent: int) -> None:
-    """Set up a worker process: interrupts are the parent's business."""
+def initialise_worker(queue: Any, environment: Mapping[str, str]) -> None:
+    """Set up a worker process: interrupts are the parent's business, the environment is its own.
+
+    The server that a worker was forked from may have started in another environment.
+    """
     global _queue  # noqa: PLW0603 - one per process, set once
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ.clear()
+    os.environ.update(environment)
     check_roots()
     _queue = queue
-    _die_with_parent(parent)
+    _die_with_parent()
 
 
-def _die_with_parent(parent: int) -> None:
+def _die_with_parent() -> None:
     """A worker whose parent was killed must not go on writing."""
     import threading
+    from multiprocessing import parent_process
+
+    parent = parent_process()
+    assert parent is not None  # of the process that asked for the worker, not of the server
 
     def watch() -> None:
-        while True:
-            time.sleep(0.5)
-            if os.getppid() != parent:
-                os._exit(1)
+        parent.join()
+        os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
 
 
 def get_ready(stage: Stage) -> None:
-    """What a worker does first: with the stage, its modules are imported."""
+    """What a worker does first: load the stage's kernels, or compile those that are new."""
+    with loading():
+        stage.warm()
 
 
 def execute_in_worker(job: Job) -> Outcome:

@@ -137,11 +137,16 @@ def _print_changed(summary: StageSummary) -> None:
 
 def load(names: Sequence[str], settings: Settings, *, explicit_raw: bool) -> list[Stage]:
     """The named stages; ingest only where there are raw files or they were asked for."""
-    from pipeline.stages import load_stage
+    from pipeline.server import start_server
+    from pipeline.stages import load_stage, stage_module
 
     wanted = list(names)
     if not explicit_raw and not any(root.exists() for root in settings.raw.roots):
         wanted = [name for name in wanted if name != "ingest"]
+    if settings.run.workers > 1:
+        # Workers were asked for: the server imports beside us.  Where nobody asked it waits for
+        # a stage that has more than one task.
+        start_server([stage_module(name) for name in wanted])
     return [load_stage(name) for name in wanted]
 
 
