@@ -70,6 +70,15 @@ def _timetable(sim: Sim, kind: Scalar, session: Scalar, time: Scalar) -> None:
         end_session(sim, time, np.int64(st.WHY_SESSION_END), np.int64(la.GTC))
 
 
+@inline
+def _only_leaves(sim: Sim) -> Scalar:
+    """Whether the session that starts is there to close, as it opens, what a roll left."""
+    schedule, at = sim.schedule, sim.meta[st.NEXT_SCHEDULE]
+    if at + 1 >= schedule.shape[0] or schedule[at + 1, st.S_KIND] != st.AT_FLATTEN:
+        return False
+    return schedule[at + 1, st.S_TIME] == schedule[at, st.S_TIME] + 1
+
+
 @inner
 def _start_session(sim: Sim, session: Scalar, time: Scalar) -> None:
     """What a strategy is told of a session before it begins."""
@@ -81,6 +90,9 @@ def _start_session(sim: Sim, session: Scalar, time: Scalar) -> None:
         meta[st.CASH_START] = np.int64(worth)
     lost = sim.conf[st.MAX_LOSS_RUN] >= 0 and -meta[st.CASH_START] > sim.conf[st.MAX_LOSS_RUN]
     meta[st.HALTED] = st.WHY_RISK_LOSS if lost else st.WHY_NONE
+    if _only_leaves(sim):
+        meta[st.HALTED] = st.WHY_FLATTENING
+        desk.cancel_working(sim, time, np.int64(-1))
     if desk.is_event_strategy(sim):
         if meta[st.STARTED] == 0:
             meta[st.STARTED] = 1

@@ -101,8 +101,29 @@ def run(root: Path, stage, symbols: str | None = None):
     return run_stage(stage, LakeCatalog(root), Settings(), selection, RunOptions(), Quiet())
 
 
-def backtest(root: Path, symbols: str = "SIM.v.0"):
-    request = prepare("mean_reversion", ["flatten=false", "patience=5s"], Settings())
+HOLDER = """
+from dataclasses import dataclass
+from strategies.event import BUY, GTC, EventStrategy, Market, feature, state
+
+@dataclass
+class Holder(EventStrategy):
+    z: int = feature("zscore_300s")
+    bought: bool = state(False)
+
+    def on_session_start(self, m: Market) -> None:
+        m.buy(99_000_000_000, 1, GTC)
+
+    def on_market_event(self, m: Market) -> None:
+        if m.two_sided() and not self.bought:
+            m.market(BUY, 1)
+            self.bought = True
+"""
+"""Holds one contract and bids for another, with an order that outlives sessions."""
+
+
+def backtest(root: Path, symbols: str = "SIM.v.0", strategy: str = "mean_reversion"):
+    texts = ["flatten=false"] + ["patience=5s"] * (strategy == "mean_reversion")
+    request = prepare(strategy, texts, Settings())
     summaries = [run(root, stage, symbols) for stage in request.stages()]
     assert [s.exit_code for s in summaries] == [0, 0]
     return request, open_lake(root).run(request.run_id), summaries
@@ -154,6 +175,45 @@ def test_a_contract_named_itself_is_traded_through(tmp_path: Path) -> None:
     request, result, _ = backtest(tmp_path, "SIM.v.0,SIMM5")
     assert request.rolls == []
     assert (FRONT, DAYS[0], 1) in ends(result)
+
+
+def holder(tmp_path: Path) -> str:
+    (tmp_path / "holder.py").write_text(HOLDER)
+    return f"{tmp_path / 'holder.py'}:Holder"
+
+
+def test_an_event_strategy_leaves_the_old_contract_too(tmp_path: Path) -> None:
+    """By volume: at the next open; its GTC order ends there, and a new one is refused."""
+    run(tmp_path / "lake", Market())
+    _, result, _ = backtest(tmp_path / "lake", strategy=holder(tmp_path))
+
+    assert ends(result) == [(FRONT, DAYS[0], 1), (FRONT, DAYS[1], 0), (NEXT, DAYS[1], 1)]
+    assert sent(result, FRONT) == [
+        (DAYS[0], "B", "limit", "cancelled", "asked"),
+        (DAYS[0], "B", "market", "filled", "none"),
+        (DAYS[1], "B", "limit", "rejected", "flattening"),
+        (DAYS[1], "A", "market", "filled", "none"),
+    ]
+    first = result.fills.filter(pl.col("symbol") == NEXT).collect().row(0, named=True)
+    assert (str(first["session"]), first["position"]) == (DAYS[1], 1)
+
+
+def test_an_event_strategy_leaves_before_the_close_where_the_roll_is_known(tmp_path: Path) -> None:
+    run(tmp_path / "lake", Market(why="calendar"))
+    _, result, _ = backtest(tmp_path / "lake", strategy=holder(tmp_path))
+
+    assert ends(result) == [(FRONT, DAYS[0], 0), (NEXT, DAYS[1], 1)]
+    assert sent(result, FRONT) == [
+        (DAYS[0], "B", "limit", "cancelled", "asked"),
+        (DAYS[0], "B", "market", "filled", "none"),
+        (DAYS[0], "A", "market", "filled", "none"),
+    ]
+
+
+def sent(result, symbol: str) -> list[tuple[str, ...]]:
+    columns = ("session", "side", "type", "status", "reason")
+    orders = result.orders.filter(pl.col("symbol") == symbol).sort("order").collect()
+    return [tuple(map(str, row)) for row in orders.select(columns).rows()]
 
 
 @dataclass
