@@ -11,8 +11,11 @@ import pytest
 
 from pipeline.units import F_SNAPSHOT
 from tests.backtest.scenario import Session, Tape
+from tests.backtest.test_clones import stretch
+from tests.backtest.test_real import RealTape
 from tests.backtest.test_reference import Market
 from tests.backtest.witness import Watched, account, differences, heard_too_early, watch
+from tests.book.support import read_raw
 
 
 def draw(seed: int, steps: int = 150) -> tuple[Tape, Session]:
@@ -74,6 +77,25 @@ def test_features_wait_for_their_event_where_the_feed_varies(how):
         assert (np.diff(watched.seen[:, 0]) >= 0).all()
         later += int((watched.seen[:, 0] > events[-1].time).sum())
     assert later > 0
+
+
+@pytest.mark.parametrize(
+    ("count", "every"), [(14_000, 40), pytest.param(10**6, 100, marks=pytest.mark.slow)]
+)
+def test_the_real_hour(real_data, count, every):
+    """Some minutes after the open; the slow test has the whole hour."""
+    path = real_data / "esh4" / "glbx-mdp3-20231225.mbo.dbn.zst"
+    records = read_raw(path)[:count]
+    tape, session = RealTape(records), stretch(records).session
+    events = account(tape.rows, every=every)
+    watched = watch(
+        tape, events, session, timer_ns=10**8, every=11, chunk=999, tick=250_000_000,
+        entry_latency=10**6, response_latency=10**6,
+    )  # fmt: skip
+    assert differences(watched.seen, events) == []
+    assert heard_too_early(watched, 10**6) == []
+    assert len(watched.seen) > 3000
+    assert len(watched.rows.fills) > 10
 
 
 # --- the tests can fail ---------------------------------------------------------------------------
