@@ -31,22 +31,21 @@ from strategies import layout as la
 
 @inline
 def _at_once(sim: Sim, row: Scalar) -> Scalar:
-    """Whether an order cannot wait in a queue."""
+    """Whether an order can wait neither in a queue nor for its trigger."""
     own = sim.own
+    if is_special(sim, row):
+        return False
     tif = own[row, st.O_TIF]
-    market = own[row, st.O_PRICE] == UNDEF_PRICE and own[row, st.O_TYPE] != la.PEGGED
-    return market or tif == la.IOC or tif == la.FOK
+    return own[row, st.O_PRICE] == UNDEF_PRICE or tif == la.IOC or tif == la.FOK
 
 
 @inner
-def _meets_ourselves(sim: Sim, row: Scalar) -> Scalar:
+def _meets_ourselves(sim: Sim, side: Scalar, limit: Scalar) -> Scalar:
     """Whether an order would trade with one of ours that rests before the rest of the market."""
     own, meta, book = sim.own, sim.meta, sim.book
-    side = own[row, st.O_SIDE]
     if meta[st.N_LIVE + 1 - side] == 0:
         return False
     ours = own[sim.live[1 - side, 0], st.O_PRICE]
-    limit = own[row, st.O_PRICE]
     if limit != UNDEF_PRICE:
         return ob.key_of(side, limit) >= ob.key_of(side, ours)
     best = ob.best_price(book, 1 - side)
@@ -64,6 +63,18 @@ def _passed(sim: Sim, row: Scalar) -> Scalar:
 
 
 @inner
+def _peg_price(sim: Sim, row: Scalar) -> Scalar:
+    """Where a pegged order belongs; UNDEF_PRICE: nowhere now."""
+    own, meta = sim.own, sim.meta
+    side = own[row, st.O_SIDE]
+    best = ob.best_price(sim.book, side)
+    if best == UNDEF_PRICE or meta[st.CROSSED] != 0 or meta[st.VALID] == 0:
+        return np.int64(UNDEF_PRICE)
+    offset = own[row, st.O_OFFSET]
+    return best - offset if side == ob.BID else best + offset
+
+
+@inner
 def _refusal(sim: Sim, row: Scalar) -> Scalar:
     """Why an order that arrives now cannot be accepted; WHY_NONE if it can."""
     own, meta = sim.own, sim.meta
@@ -76,10 +87,13 @@ def _refusal(sim: Sim, row: Scalar) -> Scalar:
         return np.int64(st.WHY_STOP_PASSED if _passed(sim, row) else st.WHY_NONE)
     if at_once and meta[st.CROSSED] != 0:
         return np.int64(st.WHY_CROSSED)
-    if _meets_ourselves(sim, row):
-        return np.int64(st.WHY_SELF_MATCH)
+    side = own[row, st.O_SIDE]
     if own[row, st.O_TYPE] == la.PEGGED:
-        return np.int64(st.WHY_NONE)
+        price = _peg_price(sim, row)
+        meets = price != UNDEF_PRICE and _meets_ourselves(sim, side, price)
+        return np.int64(st.WHY_SELF_MATCH if meets else st.WHY_NONE)
+    if _meets_ourselves(sim, side, own[row, st.O_PRICE]):
+        return np.int64(st.WHY_SELF_MATCH)
     matching = meta[st.PHASE] == st.PHASE_OPEN and meta[st.CROSSED] == 0
     if own[row, st.O_POST_ONLY] != 0 and matching and available(sim, row) > 0:
         return np.int64(st.WHY_WOULD_TAKE)
@@ -115,23 +129,21 @@ def _tell_place(sim: Sim, row: Scalar) -> None:
 
 
 @inner
-def peg(sim: Sim, row: Scalar) -> None:
-    """Put a pegged order where it belongs: behind the touch of its side by its offset."""
-    own, meta = sim.own, sim.meta
-    side = own[row, st.O_SIDE]
-    best = ob.best_price(sim.book, side)
-    if best == UNDEF_PRICE or meta[st.CROSSED] != 0 or meta[st.VALID] == 0:
-        return
-    offset = own[row, st.O_OFFSET]
-    price = best - offset if side == ob.BID else best + offset
-    if price == own[row, st.O_PRICE] and own[row, st.O_MARKER] >= 0:
-        return
-    if own[row, st.O_MARKER] >= 0:
+def _follow(sim: Sim, row: Scalar) -> Scalar:
+    """Put a pegged order where it belongs; whether it moved.  It never moves to meet ours."""
+    own = sim.own
+    price = _peg_price(sim, row)
+    placed = own[row, st.O_MARKER] >= 0
+    if price == UNDEF_PRICE or (placed and price == own[row, st.O_PRICE]):
+        return False
+    if _meets_ourselves(sim, own[row, st.O_SIDE], price):
+        return False
+    if placed:
         leave_queue(sim, row)
         own[row, st.O_REPLACED] += 1
     own[row, st.O_PRICE] = price
     join_queue(sim, row)
-    _tell_place(sim, row)
+    return True
 
 
 @inner
@@ -150,7 +162,7 @@ def arrive_new(sim: Sim, order: Scalar) -> None:
     if is_special(sim, row):
         join_special(sim, row)
         if own[row, st.O_TYPE] == la.PEGGED:
-            peg(sim, row)
+            _follow(sim, row)
     else:
         match(sim, row)
     if own[row, st.O_STATUS] == st.RESTING:
@@ -164,11 +176,13 @@ def arrive_new(sim: Sim, order: Scalar) -> None:
 def after_event(sim: Sim) -> None:
     """At an event's end: stops that its prints reached become orders, pegs follow the touch."""
     own, meta = sim.own, sim.meta
+    able = meta[st.PHASE] == st.PHASE_OPEN and meta[st.CROSSED] == 0 and meta[st.VALID] != 0
     i = np.int64(0)
     while i < meta[st.N_SPECIAL]:
         row = sim.special[i]
         if own[row, st.O_TYPE] == la.PEGGED:
-            peg(sim, row)
+            if _follow(sim, row):
+                _tell_place(sim, row)
             i += 1
             continue
         side = own[row, st.O_SIDE]
@@ -176,12 +190,12 @@ def after_event(sim: Sim) -> None:
         hit = meta[st.E_TRADED] > 0 and ob.key_of(side, reached) >= ob.key_of(
             side, own[row, st.O_STOP]
         )
-        if not hit or meta[st.PHASE] != st.PHASE_OPEN:
+        if not hit or not able:  # a stop waits for a print that could be traded on
             i += 1
             continue
         leave_special(sim, row)
         own[row, st.O_TRIGGERED] = meta[st.CLOCK]
-        if _meets_ourselves(sim, row):
+        if _meets_ourselves(sim, side, own[row, st.O_PRICE]):
             end_order(sim, row, np.int64(st.CANCELLED), np.int64(st.WHY_SELF_MATCH))
             continue
         match(sim, row)
@@ -220,35 +234,33 @@ def arrive_replace(sim: Sim, order: Scalar, price: Scalar, size: Scalar) -> None
     if size <= own[row, st.O_FILLED]:
         end_order(sim, row, np.int64(st.CANCELLED), np.int64(st.WHY_ASKED))
         return
-    special = is_special(sim, row)
-    standing = own[row, st.O_PRICE]
-    if special:
-        standing = own[row, st.O_OFFSET if own[row, st.O_TYPE] == la.PEGGED else st.O_STOP]
-    keeps = price == standing and size <= own[row, st.O_SIZE]
+    waits = is_special(sim, row) and own[row, st.O_TYPE] != la.PEGGED
+    pegged = own[row, st.O_TYPE] == la.PEGGED
+    keeps = size <= own[row, st.O_SIZE] and price == own[row, st.O_OFFSET if pegged else st.O_PRICE]
     own[row, st.O_SIZE] = size
     own[row, st.O_REPLACED] += 1
-    if special and own[row, st.O_TYPE] != la.PEGGED:
+    if waits:
         own[row, st.O_STOP] = price
-        keeps = True
         if _passed(sim, row):
             end_order(sim, row, np.int64(st.CANCELLED), np.int64(st.WHY_STOP_PASSED))
             return
-    elif special and not keeps:
-        own[row, st.O_OFFSET] = price
-        if own[row, st.O_MARKER] >= 0:
-            leave_queue(sim, row)
-            own[row, st.O_MARKER] = -1
-        keeps = True
-        peg(sim, row)
-    if not keeps:
+    elif not keeps:
         leave_queue(sim, row)
-        own[row, st.O_PRICE] = price
-        own[row, st.O_STATUS] = st.SENT
+        own[row, st.O_MARKER] = -1
+        if pegged:
+            own[row, st.O_OFFSET] = price
+        else:
+            own[row, st.O_PRICE] = price
+            own[row, st.O_STATUS] = st.SENT
     tell(
         sim, np.int64(st.CLASS_ACK), np.int64(st.TELL_REPLACED), order,
-        own[row, st.O_PRICE], own[row, st.O_MARKER] if keeps else np.int64(-1), size,
+        own[row, st.O_PRICE], own[row, st.O_MARKER], size,
     )  # fmt: skip
-    if keeps:
+    if keeps or waits:
+        return
+    if pegged:
+        if _follow(sim, row):
+            _tell_place(sim, row)
         return
     refusal = _refusal(sim, row)
     if refusal != st.WHY_NONE:

@@ -202,7 +202,8 @@ def _refused_replacement(
     row = known_row(sim, order)
     if row < 0:
         return np.int64(st.WHY_TOO_LATE)
-    if price % sim.conf[st.TICK] != 0 or size <= 0:
+    negative_offset = sim.own[row, st.O_TYPE] == la.PEGGED and price < 0
+    if price == UNDEF_PRICE or price % sim.conf[st.TICK] != 0 or size <= 0 or negative_offset:
         return np.int64(st.WHY_BAD_ORDER)
     if sim.conf[st.MAX_SIZE] >= 0 and size > sim.conf[st.MAX_SIZE]:
         return np.int64(st.WHY_RISK_SIZE)

@@ -8,6 +8,8 @@ book, ``seen``.
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from pipeline.backtest import state as st
@@ -18,6 +20,7 @@ from pipeline.book import orders as ob
 from pipeline.book.layout import Scalar
 from pipeline.book.tape import Records
 from pipeline.jit import inline, inner
+from pipeline.units import F_SNAPSHOT
 from strategies import layout as la
 
 BID_SIZE, ASK_SIZE = la.WORD["bid_size"], la.WORD["ask_size"]
@@ -25,6 +28,8 @@ BID_ORDERS, ASK_ORDERS = la.WORD["bid_orders"], la.WORD["ask_orders"]
 VALID, CROSSED, TRADED = la.WORD["valid"], la.WORD["crossed"], la.WORD["traded"]
 LAST_PRICE, LAST_SIZE = la.WORD["last_price"], la.WORD["last_size"]
 LAST_SIDE, LAST_TS = la.WORD["last_side"], la.WORD["last_ts"]
+_BEGINS: Final = 256
+"""In ``P_FLAGS``, beyond the record's own: it begins an execution."""
 
 
 @inline
@@ -32,7 +37,8 @@ def travel(sim: Sim, records: Records, i: Scalar) -> None:
     """A record the venue has applied is on its way to us."""
     meta, out = sim.meta, sim.pending
     k = meta[st.N_PENDING]
-    out[k, st.P_FLAGS] = records.flags[i]
+    out[k, st.P_FLAGS] = np.int64(records.flags[i]) | (_BEGINS if meta[st.E_BEGINS] else 0)
+    meta[st.E_BEGINS] = 0
     out[k, st.P_ACTION] = records.action[i]
     out[k, st.P_SIDE] = records.side[i]
     out[k, st.P_PRICE] = records.price[i]
@@ -41,6 +47,21 @@ def travel(sim: Sim, records: Records, i: Scalar) -> None:
     out[k, st.P_TS_EVENT] = records.ts_event[i]
     out[k, st.P_TS_RECV] = records.ts_recv[i]
     meta[st.N_PENDING] = k + 1
+
+
+@inner
+def places_travel(sim: Sim) -> None:
+    """At a snapshot's end: the places it does not show, see ``restore_queues``."""
+    meta, out, saved = sim.meta, sim.pending, sim.saved
+    for i in range(meta[st.N_SAVED]):
+        k = meta[st.N_PENDING]
+        meta[st.N_PENDING] = k + 1
+        out[k, st.P_FLAGS] = 0
+        out[k, st.P_ACTION] = st.P_PLACE
+        out[k, st.P_ORDER] = saved[i, 0]
+        out[k, st.P_SIZE] = saved[i, 1]
+        out[k, st.P_PRICE] = saved[i, 2]
+        out[k, st.P_SIDE] = saved[i, 3]
 
 
 @inline
@@ -70,8 +91,6 @@ def depart(sim: Sim, ts_recv: Scalar) -> None:
     out[k, st.A_LAST_PRICE] = meta[st.TRADE_PRICE]
     out[k, st.A_LAST_SIZE] = meta[st.TRADE_SIZE]
     out[k, st.A_LAST_SIDE] = meta[st.TRADE_SIDE]
-    out[k, st.A_RESTORE] = meta[st.E_RESTORED]
-    meta[st.E_RESTORED] = 0
     meta[st.NEXT_RECEIPT] = min(meta[st.NEXT_RECEIPT], time)
     meta[st.NEXT_DUE] = min(meta[st.NEXT_DUE], time)
 
@@ -82,28 +101,27 @@ def _see(sim: Sim, until: Scalar) -> None:
     meta, rows, book = sim.meta, sim.pending, sim.seen
     for k in range(meta[st.AT_PENDING], until):
         flags, action = rows[k, st.P_FLAGS], rows[k, st.P_ACTION]
+        slot = ob.find(book, rows[k, st.P_ORDER]) if action in (st.P_PLACE, ob.F) else np.int64(-1)
+        if action == st.P_PLACE:
+            if (
+                slot >= 0
+                and ob.order_price(book, slot) == rows[k, st.P_PRICE]
+                and ob.order_side(book, slot) == rows[k, st.P_SIDE]
+            ):
+                book.orders[slot, ob.PRIORITY] = rows[k, st.P_SIZE]
+            continue
         if ob.starts_snapshot(book, flags, rows[k, st.P_TS_RECV]):
             ob.clear(book)
+        if flags & _BEGINS:
+            ob.next_execution(book)
+        if slot >= 0:  # an F: what leaves with the next C or M; a refill loses its place
+            ob.note_fill(book, slot, rows[k, st.P_SIZE])
         side = ob.side_code(rows[k, st.P_SIDE])
         ob.apply(
             book, action, side, flags, rows[k, st.P_PRICE], rows[k, st.P_SIZE],
             rows[k, st.P_ORDER], rows[k, st.P_TS_EVENT],
         )  # fmt: skip
     meta[st.AT_PENDING] = until
-
-
-@inner
-def _restore(sim: Sim) -> None:
-    """After a snapshot: places in queues as the venue's book has them."""
-    book, saved = sim.seen, sim.saved
-    for k in range(sim.meta[st.N_RESTORED]):
-        slot = ob.find(book, saved[k, 0])
-        if (
-            slot >= 0
-            and ob.order_price(book, slot) == saved[k, 2]
-            and ob.order_side(book, slot) == saved[k, 3]
-        ):
-            book.orders[slot, ob.PRIORITY] = saved[k, 1]
 
 
 @inline
@@ -131,8 +149,6 @@ def receive(sim: Sim, time: Scalar) -> None:
     k = meta[st.AT_ARRIVAL]
     if sim.conf[st.FEED] == st.FEED_BOOK:
         _see(sim, rows[k, st.A_RECORDS])
-        if rows[k, st.A_RESTORE]:
-            _restore(sim)
     block[EVENT] = rows[k, st.A_EVENT]
     block[BID] = rows[k, st.A_BID]
     block[ASK] = rows[k, st.A_ASK]
@@ -202,13 +218,17 @@ def compact(sim: Sim) -> None:
 
 
 @inner
-def feed_lacks(sim: Sim) -> Scalar:
+def feed_lacks(sim: Sim, flags: Scalar) -> Scalar:
     """Which array of the feed cannot take one more record; DONE if all can."""
     meta = sim.meta
-    full = meta[st.N_PENDING] + 2 > sim.pending.shape[0]
+    more = np.int64(2)
+    if flags & F_SNAPSHOT:  # its end puts orders back in their places
+        more += sim.book.meta[ob.N_ORDERS] + meta[st.N_SAVED]
+    full = meta[st.N_PENDING] + more > sim.pending.shape[0]
     if full or meta[st.N_ARRIVALS] + 2 > sim.arrivals.shape[0]:
         compact(sim)
-    if 2 * meta[st.N_PENDING] > sim.pending.shape[0]:
+    rows = max(2 * meta[st.N_PENDING], meta[st.N_PENDING] + more)
+    if rows > sim.pending.shape[0]:
         return np.int64(st.GROW_PENDING)
     if 2 * meta[st.N_ARRIVALS] > sim.arrivals.shape[0]:
         return np.int64(st.GROW_ARRIVALS)

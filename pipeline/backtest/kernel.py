@@ -14,7 +14,7 @@ from pipeline.backtest import state as st
 from pipeline.backtest.arriving import after_event
 from pipeline.backtest.desk import obey
 from pipeline.backtest.due import end_session, lacking, run_due
-from pipeline.backtest.feed import depart, feed_lacks, travel
+from pipeline.backtest.feed import depart, feed_lacks, places_travel, travel
 from pipeline.backtest.rules import (
     any_live,
     came_to_rest,
@@ -43,6 +43,7 @@ def _begin(sim: Sim, records: Records, i: Scalar) -> None:
     after_fill = meta[st.E_ACTION] == ob.F or meta[st.E_ACTION] == ob.T
     if not (after_fill and meta[st.E_TS_EVENT] == records.ts_event[i]):
         ob.next_execution(sim.book)
+        meta[st.E_BEGINS] = 1
         meta[st.E_PRINT_SIDE] = ob.NO_SIDE
         meta[st.E_HAS_PRINT] = meta[st.E_HAS_FILL] = 0
         meta[st.E_AUCTION_SIZE] = meta[st.E_AUCTION_USED] = meta[st.E_AUCTION_USED + 1] = 0
@@ -84,6 +85,13 @@ def _end(sim: Sim, record: Scalar, ts_recv: Scalar) -> None:
         meta[st.NEXT_DUE] = min(meta[st.NEXT_DUE], sim.decisions[at, st.D_TS])
 
 
+@inner
+def _end_snapshot(sim: Sim) -> None:
+    if sim.conf[st.FEED] == st.FEED_BOOK:
+        places_travel(sim)
+    restore_queues(sim)
+
+
 @inline
 def _restart(sim: Sim) -> None:
     """A clear or a snapshot: the contents are known from here."""
@@ -110,10 +118,14 @@ def _record(sim: Sim, records: Records, i: Scalar) -> None:
     flags, action = np.int64(records.flags[i]), np.int64(records.action[i])
     side, price = ob.side_code(records.side[i]), records.price[i]
     size, order_id = np.int64(records.size[i]), records.order_id[i]
+    if flags & F_SNAPSHOT and meta[st.SNAPPING] == 0:
+        save_queues(sim)  # also where a snapshot goes on after an F_LAST of it
     if ob.starts_snapshot(book, flags, records.ts_recv[i]):
-        save_queues(sim)
         ob.clear(book)
         _restart(sim)
+    if flags & F_SNAPSHOT:
+        meta[st.SNAP_RECORD] = records.record[i]
+        meta[st.SNAP_RECV] = records.ts_recv[i]
     if flags & F_MAYBE_BAD_BOOK:
         meta[st.BAD] = 1
         meta[st.VALID] = 0
@@ -159,9 +171,9 @@ def replay(sim: Sim, records: Records, start: Scalar, limit: Scalar) -> tuple[Sc
     while i < end:
         flags = np.int64(records.flags[i])
         if meta[st.SNAPPING] and flags & F_SNAPSHOT == 0:
-            restore_queues(sim)
+            _end_snapshot(sim)
             if meta[st.IN_EVENT]:
-                _end(sim, meta[st.LAST_RECORD], records.ts_recv[i - 1 if i > 0 else 0])
+                _end(sim, meta[st.SNAP_RECORD], meta[st.SNAP_RECV])
         if meta[st.IN_EVENT] == 0:
             time = records.ts_event[i]
             if flags & F_SNAPSHOT:
@@ -189,7 +201,7 @@ def replay(sim: Sim, records: Records, start: Scalar, limit: Scalar) -> tuple[Sc
             if lack != st.DONE:
                 return lack, i
         if sim.conf[st.FEED] != st.FEED_NONE:
-            lack = feed_lacks(sim)
+            lack = feed_lacks(sim, flags)
             if lack != st.DONE:
                 return lack, i
         if meta[st.IN_EVENT] == 0:
@@ -200,7 +212,7 @@ def replay(sim: Sim, records: Records, start: Scalar, limit: Scalar) -> tuple[Sc
         i += 1
         if flags & F_LAST:
             if meta[st.SNAPPING]:
-                restore_queues(sim)
+                _end_snapshot(sim)
             if meta[st.KNOWN] == 0:
                 _assume_known(sim, records.ts_recv[i - 1])
             _end(sim, records.record[i - 1], records.ts_recv[i - 1])
@@ -221,6 +233,8 @@ def finish(sim: Sim, until: Scalar, what: Scalar) -> Scalar:
             return lack
         obey(sim, until)
         return np.int64(st.DONE)
+    if what != st.ONLY_WAIT and sim.meta[st.SNAPPING]:
+        restore_queues(sim)  # no record of it is to come
     status = run_due(sim, until)
     if status != st.DONE or what == st.ONLY_WAIT:
         return status

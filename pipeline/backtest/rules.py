@@ -117,8 +117,6 @@ def restore_queues(sim: Sim) -> None:
                         ahead += book.orders[slot, ob.SIZE]
                     slot = ob.next_order(book, slot)
             sim.own[row, st.O_AHEAD] = ahead
-    meta[st.N_RESTORED] = meta[st.N_SAVED]
-    meta[st.E_RESTORED] = 1
     meta[st.SNAPPING] = meta[st.N_SAVED] = meta[st.N_SAVED_ALL] = 0
 
 

@@ -151,7 +151,11 @@ D_TS, D_EVENT, D_TARGET, D_BID, D_ASK = range(5)
 
 # --- what the strategy has not received yet ---------------------------------------------------
 P_FLAGS, P_ACTION, P_SIDE, P_PRICE, P_SIZE, P_ORDER, P_TS_EVENT, P_TS_RECV = range(8)
-"""``pending`` int64[n, 8]: records the venue has applied, for the book as received."""
+"""``pending`` int64[n, 8]: records the venue has applied, for the book as received; and, after a
+snapshot's, with action ``P_PLACE``, the places that orders ahead of ours have got back.
+"""
+P_PLACE: Final = 0
+"""Order, price and side code of its record; ``P_SIZE`` is the priority number."""
 (
     A_TIME,
     A_RECORDS,  # records of ``pending`` up to this event's end
@@ -168,8 +172,7 @@ P_FLAGS, P_ACTION, P_SIDE, P_PRICE, P_SIZE, P_ORDER, P_TS_EVENT, P_TS_RECV = ran
     A_LAST_PRICE,
     A_LAST_SIZE,
     A_LAST_SIDE,
-    A_RESTORE,  # ends a snapshot: places in queues are put back
-) = range(16)
+) = range(15)
 ARRIVAL_COLUMNS: Final = 16
 """``arrivals`` int64[n, 16]: events on their way to us."""
 
@@ -298,8 +301,6 @@ OPTIMISTIC, EXACT, PESSIMISTIC = range(3)
     AT_PENDING,
     N_ARRIVALS,
     AT_ARRIVAL,
-    N_RESTORED,
-    E_RESTORED,  # the event under way ended a snapshot
     E_TRADED,
     TRADE_PRICE,  # the last print, at the venue
     TRADE_SIZE,
@@ -319,7 +320,10 @@ OPTIMISTIC, EXACT, PESSIMISTIC = range(3)
     SEEN_BID,  # the touch of the last on_market_event
     SEEN_ASK,
     LETTERS,  # a callback has sent commands to another instrument
-) = range(101)
+    E_BEGINS,  # the record under way begins an execution
+    SNAP_RECORD,  # the last row of a snapshot: its record and ts_recv
+    SNAP_RECV,
+) = range(102)
 META_SIZE: Final = 128
 
 X_SENT, X_RESTING, X_CANCELLING, X_REPLACING = range(4)

@@ -6,6 +6,7 @@ opening at time 0 of a session that ends at ``END``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -172,12 +173,16 @@ def decisions_array(decisions: list[Decision]) -> np.ndarray:
     return np.array(rows, np.int64).reshape(-1, 5)
 
 
-def feed(replay: Replay, tape: Tape, step: int | None) -> None:
-    """All of a tape, so many records at a time."""
+def feed(
+    replay: Replay, tape: Tape, step: int | None, after: Callable[[Replay], None] | None = None
+) -> None:
+    """All of a tape, so many records at a time; ``after`` looks at the simulation after each."""
     whole = tape.chunk()
     n = len(whole.publisher)
     for start in range(0, n, step or max(1, n)):
         replay.feed(take(whole, slice(start, start + (step or n))))
+        if after is not None:
+            after(replay)
 
 
 def simulate(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -32,6 +32,9 @@ class Script(EventStrategy):
     heard: Ints1 = state_array(int, 8 * ROWS)
     n_heard: int = state(0)
     events: int = state(0)
+    more: Ints1 = state_array(int, 8 * ROWS)
+    seen: Ints1 = state_array(int, 12 * ROWS)
+    n_seen: int = state(0)
 
     def on_session_start(self, m: Market) -> None:
         for k in range(self.n):
@@ -48,9 +51,32 @@ class Script(EventStrategy):
         self.heard[k + 5] = m.position
         self.heard[k + 6] = m.working
         self.heard[k + 7] = m.queue_ahead(order)
+        self.more[k] = m.cash
+        self.more[k + 1] = m.bid
+        self.more[k + 2] = m.ask
+        self.more[k + 3] = m.remaining(order)
+        self.more[k + 4] = m.fill_role
+        self.more[k + 5] = m.fill_left
         self.n_heard += 1
 
+    def look(self, m: Market, kind: int, tag: int) -> None:
+        k = 12 * (self.n_seen % ROWS)
+        self.seen[k] = m.now
+        self.seen[k + 1] = kind
+        self.seen[k + 2] = tag
+        self.seen[k + 3] = m.bid
+        self.seen[k + 4] = m.ask
+        self.seen[k + 5] = m.bid_size
+        self.seen[k + 6] = m.ask_size
+        self.seen[k + 7] = m.valid
+        self.seen[k + 8] = m.crossed
+        self.seen[k + 9] = m.traded
+        self.seen[k + 10] = m.last_price
+        self.seen[k + 11] = self.n_heard
+        self.n_seen += 1
+
     def on_market_event(self, m: Market) -> None:
+        self.look(m, 0, m.event)
         self.events += 1
 
     def on_fill(self, m: Market) -> None:
@@ -64,6 +90,7 @@ class Script(EventStrategy):
 
     def on_timer(self, m: Market) -> None:
         k = m.timer
+        self.look(m, 1, k)
         r = 8 * k
         kind, side, price, size = (
             self.rows[r + 1],
@@ -127,6 +154,20 @@ class Scripted(Result):
         rows = self.memory.heard.reshape(-1, 8)[: self.memory.n_heard]
         return [tuple(int(v) for v in row) for row in rows]
 
+    @property
+    def more(self) -> list[tuple[int, ...]]:
+        """(cash, bid, ask, left of the order, role and left of the last fill), as ``heard``."""
+        rows = self.memory.more.reshape(-1, 8)[: self.memory.n_heard, :6]
+        return [tuple(int(v) for v in row) for row in rows]
+
+    @property
+    def seen(self) -> list[tuple[int, ...]]:
+        """(when, 0 event 1 timer, which, bid, ask, their sizes, valid, crossed, traded, last
+        price, words heard before).
+        """
+        rows = self.memory.seen.reshape(-1, 12)[: self.memory.n_seen]
+        return [tuple(int(v) for v in row) for row in rows]
+
 
 def run(
     tape: Tape,
@@ -145,11 +186,14 @@ def run(
     date: int = 19700101,
     jitter: tuple[int, int, int] = (0, 0, 0),
     latencies: Ints1 | None = None,
+    assume_valid_after: int = -1,
+    seed: int = 1,
+    after: Callable[[Replay], None] | None = None,
 ) -> Scripted:
     """Run a tape and a script."""
     options = SimOptions(
         reading, latency, response, False, limits=limits, feed_latency=feed, jitter=jitter,
-        latencies=latencies,
+        latencies=latencies, assume_valid_after=assume_valid_after, seed=seed,
         money=money or Money(tick=PRICE_SCALE // 4),
     )  # fmt: skip
     sessions = sessions or [Session()]
@@ -161,6 +205,6 @@ def run(
     running.memory.n = len(table)
     replay.employ(running, sessions)
     replay.start_day(date)
-    feed_tape(replay, tape, chunk)
+    feed_tape(replay, tape, chunk, after)
     replay.finish(until)
     return Scripted(replay.take(last=True), replay, running.memory)

@@ -5,7 +5,17 @@ from __future__ import annotations
 import re
 from fnmatch import fnmatchcase
 
-from pipeline.backtest.tables import BREAKDOWNS, FILL_REASONS, READINGS, RUNS, SPLITS
+from pipeline.backtest.tables import (
+    BREAKDOWNS,
+    FILL_REASONS,
+    ORDER_REASONS,
+    ORDER_STATUS,
+    ORDER_TYPES,
+    READINGS,
+    RUNS,
+    SPLITS,
+    TIMES_IN_FORCE,
+)
 from pipeline.roots import ROOT
 
 PAGE = ROOT / "docs" / "fills.md"
@@ -16,6 +26,13 @@ def test_rule_book_names_every_reason_and_reading():
 
     assert [reason for reason in FILL_REASONS if f"`{reason}`" not in text] == []
     assert [reading for reading in READINGS if f"**{reading}**" not in text] == ["exact"]
+
+
+def test_rule_book_explains_every_kind_of_order_and_of_end():
+    rows = re.findall(r"^\| `([a-z_]+)` \|", PAGE.read_text(), re.MULTILINE)
+
+    assert sorted(rows) == sorted([*ORDER_TYPES, *TIMES_IN_FORCE, *ORDER_REASONS])
+    assert [status for status in ORDER_STATUS if f"`{status}`" not in PAGE.read_text()] == []
 
 
 def test_metrics_page_defines_every_figure_and_no_other():

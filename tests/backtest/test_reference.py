@@ -19,14 +19,16 @@ from tests.backtest.scenario import (
     Tape,
     decisions_array,
 )
-from tests.reference.simulator import Simulator
-from tests.reference.venue import Options, Record
+from tests.reference.plain_book import Record
+from tests.reference.simulator import Options, Simulator
 
 
 class Market:
     """Draws records: mostly legal events round a price of 100, and some that should not be."""
 
-    def __init__(self, seed: int, scale: int) -> None:
+    def __init__(self, seed: int, scale: int, *, refills: bool = False) -> None:
+        self.refills = refills
+        """Orders may show more again after they were filled."""
         self.rng = random.Random(seed)
         self.scale = scale
         self.tape = Tape()
@@ -35,12 +37,14 @@ class Market:
         self.next = 1
         self.tape.add(self.ts, "R N - 0 #0")
 
+    weights = {
+        "add": 40, "cancel": 20, "modify": 15, "trade": 14, "sweep": 6, "odd": 4, "snapshot": 0.6,
+        "clear": 0.15, "auction": 0.6,
+    }  # fmt: skip
+
     def step(self) -> None:
         self.ts += self.rng.choice([0, 1, 1, 2, 7, 30]) * self.scale
-        kind = self.rng.choices(
-            ["add", "cancel", "modify", "trade", "sweep", "odd", "snapshot", "clear", "auction"],
-            [40, 20, 15, 14, 6, 4, 0.6, 0.15, 0.6],
-        )[0]
+        kind = self.rng.choices(list(self.weights), list(self.weights.values()))[0]
         getattr(self, kind)()
 
     def price(self, side: str) -> int:
@@ -95,8 +99,11 @@ class Market:
         if size == left:
             del self.orders[number]
             return first, [f"C {side} {price} {size} #{number}"]
-        self.orders[number] = (side, price, left - size)
-        return first, [f"M {side} {price} {left - size} #{number}"]
+        shown = left - size
+        if self.refills and self.rng.random() < 0.2:
+            shown += self.rng.randint(1, size)
+        self.orders[number] = (side, price, shown)
+        return first, [f"M {side} {price} {shown} #{number}"]
 
     def trade(self, most: int = 1) -> None:
         side = self.rng.choice("BA")
@@ -144,7 +151,7 @@ class Market:
             ]
         )
         self.tape.event(self.ts, *text)
-        if self.rng.random() < 0.1:
+        if self.rng.random() < (0.02 if self.refills else 0.1):
             self.tape.add(self.ts, self.put(side, price, 1), flags=4)
 
     def snapshot(self) -> None:
@@ -267,28 +274,39 @@ def run_reference(tape, decisions, options, session, flatten):
             options.reading,
             options.entry_latency,
             options.response_latency,
-            options.passive,
-            options.patience,
+            passive=options.passive,
+            patience=options.patience,
             grid=options.grid,
         ),
-        session.segments[0][0],
-        session.close_ns,
-        session.preopen_ns,
+        [session],
         flatten,
         [(d.ts, d.event, d.target, px(d.bid), px(d.ask)) for d in decisions],
     )
-    simulator.clock = -(2**62)
-    for ts_recv, ts_event, order, price, size, flags, action, side in tape.rows:
-        known = None if price == UNDEF_PRICE else price
-        record = Record(ts_recv, ts_event, order, known, size, flags, chr(action), chr(side))
-        simulator.feed(record)
-    simulator.run_until(max(session.close_ns, simulator.clock + 1))
-    simulator.stop()
+    play(simulator, tape, session.close_ns)
+    fills = [
+        (
+            f["order"], f["ts"], f["size"], f["price"], f["reason"], f["ahead"], f["entry"],
+            f["position"],
+        )
+        for f in simulator.venue.fills
+    ]  # fmt: skip
     orders = [
         (o.buy, o.price, o.size, o.filled, o.status, o.reason, o.entry, o.replaced)
-        for o in simulator.own
+        for o in simulator.venue.own
     ]
-    return simulator.fills, orders
+    return fills, orders
+
+
+def play(simulator, tape, until):
+    """All of a tape through the plain simulator."""
+    for number, (ts_recv, ts_event, order, price, size, flags, action, side) in enumerate(
+        tape.rows
+    ):
+        known = None if price == UNDEF_PRICE else price
+        simulator.feed(
+            Record(ts_recv, ts_event, order, known, size, flags, chr(action), chr(side), number)
+        )
+    simulator.finish(until)
 
 
 @pytest.mark.parametrize("block", range(10))

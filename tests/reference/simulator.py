@@ -1,259 +1,289 @@
 """The simulator again, slow and obvious: lists, dictionaries, and sets of order ids ahead.
 
-The venue is in :mod:`tests.reference.venue`; here are who trades at it, and the order in which
-things happen: everything under way is a sorted list.
+The venue is in :mod:`tests.reference.venue`, its fill rules beside it, who trades there in
+:mod:`tests.reference.trader` and :mod:`tests.reference.desk`.  Here is the order in which things
+happen: everything under way is in one list, and the first of it happens first.
 """
 
 from __future__ import annotations
 
-from tests.reference.venue import (
-    ARRIVAL,
-    LAST,
-    MAYBE_BAD,
-    RECEIPT,
-    SNAPSHOT,
-    TIMER,
-    Own,
-    Record,
-    Venue,
-)
+from dataclasses import dataclass, field
+
+from pipeline.backtest.options import Limits, Money
+from tests.reference.desk import Desk, News
+from tests.reference.fill_rules import FillRules
+from tests.reference.plain_book import LAST, MAYBE_BAD, SNAPSHOT, Record
+from tests.reference.trader import Trader
+from tests.reference.venue import Venue
+from tests.reference.wire import ARRIVAL, RECEIPT, TIMER, TO_US, Wire
+
+MINUTE = 60 * 10**9
 
 
-class Simulator(Venue):
-    """One instrument, one session of one segment [opens, closes)."""
+@dataclass
+class Options:
+    reading: str = "exact"
+    entry: int = 0
+    response: int = 0
+    feed: int = 0
+    jitter: tuple = (0, 0, 0)
+    latencies: list | None = None
+    seed: int = 1
+    passive: bool = True
+    patience: int = 10**18
+    retry: int = 10**9
+    grid: bool = False
+    assume_after: int | None = None
+    limits: Limits = field(default_factory=Limits)
+    money: Money = field(default_factory=Money)
 
-    def __init__(self, options, opens, closes, preopen, flatten_before, decisions):
-        super().__init__(options)
-        self.events = 0
-        self.in_snapshot = None
-        self.snapshot_ahead: dict[int, set[int]] = {}
-        self.open_event = False
-        self.execution: tuple | None = None
-        self.snap_state, self.snap_ts = 0, None
-        # executor
-        self.known = 0
-        self.target = self.goal = None
-        self.touch: dict[bool, int | None] = {True: None, False: None}
-        self.flatten = self.cross = self.hold = self.active = False
-        self.generation = 0
-        self.work_order: Own | None = None
-        self.state = ""
-        self.want_price: int | None = None
-        self.want_size = self.known_filled = 0
-        self.ended_filled: int | None = None
-        self.timetable = [(preopen - 1, "load"), (opens - 1, "open"), (closes - 1, "close")]
-        if flatten_before is not None:
-            self.timetable.append((closes - flatten_before, "flatten"))
-        self.timetable.append((closes - 1, "end"))
-        order = ["load", "open", "flatten", "close", "end"]
-        self.timetable.sort(key=lambda e: (e[0], order.index(e[1])))
+
+class Marked(Venue):
+    """A venue that notes our position and the mid, for the equity curve."""
+
+    def __init__(self, wire):
+        super().__init__(wire)
+        self.marks: list[tuple] = []
+        self.good: tuple | None = None
+        self.session = -1
+
+    def mark(self, time, kind):
+        mid = sum(self.good) if self.good else None
+        fills = len(self.fills)
+        self.marks.append((time, self.event, kind, self.position, mid, self.session, fills))
+
+
+class Simulator:
+    """One instrument; sessions of the calendar; signals' decisions, or an event strategy."""
+
+    def __init__(self, options, sessions, flatten_before=None, decisions=(), strategy=None):
+        self.o = options
+        typical = options.feed, options.entry, options.response
+        self.wire = Wire(typical, options.jitter, options.latencies, options.seed)
+        self.venue = Marked(self.wire)
+        self.rules = FillRules(self.venue, options.reading)
+        if strategy is None:
+            self.trader = Trader(self.wire, self.venue, options)
+        else:
+            self.trader = Desk(self.wire, self.venue, options, strategy)
+        self.listens = strategy is not None
         self.decisions = list(decisions)  # (ts, event number, target, bid, ask)
-
-    # --- the executor -----------------------------------------------------------------------
-
-    def send(self, time, what):
-        self.push(max(time + self.o.entry, self.clock), ARRIVAL, what)
-
-    def work(self, time):
-        goal = 0 if self.flatten else self.target
-        if not self.active or goal is None:
-            return
-        if goal != self.goal:
-            self.goal, self.cross = goal, False
-            self.generation += 1
-            if self.o.passive:
-                self.push(time + self.o.patience, TIMER, ("patience", None, self.generation))
-        delta = goal - self.known
-        buy = delta > 0
-        cross = self.flatten or self.cross or not self.o.passive
-        touch = self.touch[buy]
-        if self.work_order is None:
-            if delta == 0 or self.hold or (not cross and touch is None):
-                return
-            own = Own(len(self.own), buy, "market" if cross else "limit",
-                      None if cross else touch, abs(delta), time)  # fmt: skip
-            self.own.append(own)
-            self.work_order, self.state = own, "sent"
-            self.want_price, self.want_size = own.price, own.size
-            self.known_filled, self.ended_filled = 0, None
-            self.send(time, ("new", own))
-            return
-        if self.state != "resting":
-            return
-        if delta == 0 or buy != self.work_order.buy or cross:
-            self.state = "cancelling"
-            self.send(time, ("cancel", self.work_order))
-            return
-        size, price = self.known_filled + abs(delta), self.want_price
-        moved = touch is not None and (touch > price if buy else touch < price)
-        if moved:
-            price = touch
-        if moved or size != self.want_size:
-            self.state, self.want_price, self.want_size = "replacing", price, size
-            self.send(time, ("replace", self.work_order, price, size))
-
-    def check_ended(self, time):
-        if self.ended_filled is None or self.known_filled < self.ended_filled:
-            return
-        if self.known_filled < self.want_size and self.state != "cancelling":
-            self.hold = True
-            self.push(time + self.o.retry, TIMER, ("retry", None))
-        self.work_order = None
-
-    def hear(self, time, what):
-        kind, own = what[0], what[1]
-        ours = own is not None and own is self.work_order
-        if kind == "fill":
-            self.known += what[2]
-            if ours:
-                self.known_filled += abs(what[2])
-                self.check_ended(time)
-        elif kind == "patience":
-            if what[2] == self.generation:
-                self.cross = True
-        elif kind == "retry":
-            self.hold = False
-        elif ours and kind == "ended":
-            self.ended_filled = what[2]
-            self.check_ended(time)
-        elif ours and kind == "late":
-            self.state = "sent"
-        elif ours and self.state != "cancelling":
-            self.state = "resting"
-        self.work(time)
+        self.timetable = timetable(sessions, flatten_before)
+        self.next_mark: int | None = None
+        self.events = 0
+        # the event under way
+        self.open_event = False
+        self.last: Record | None = None
+        self.before_snapshot: dict[int, set[int]] | None = None
+        self.joined_before: dict[int, int] = {}
+        self.restored: dict[int, int] | None = None
+        self.prints: list[tuple] = []
+        self.records: list[Record] = []
+        # what is known of the book
+        self.known_book = self.bad_book = False
+        self.first_seen: int | None = None
 
     # --- time -------------------------------------------------------------------------------
 
     def due(self):
-        """(time, class, rank, what) of the first thing that is due."""
-        found = [(t, c, 0, s, w) for t, c, s, w in self.pending]
+        """(time, class, rank, sequence, what) of the first thing that is due."""
+        found = [(t, c, 0, s, w) for t, c, s, w in self.wire.under_way]
         if self.timetable:
-            time, what = self.timetable[0]
-            found.append((time, TIMER, -1, 0, ("timetable", what)))
-        if self.decisions and self.decisions[0][1] <= self.events and self.phase != "unloaded":
+            found.append((self.timetable[0][0], TIMER, 1, 0, ("timetable",)))
+        if self.next_mark is not None:
+            found.append((self.next_mark, TIMER, 2, 0, ("mark",)))
+        if self.decisions and self.decisions[0][1] <= self.events:
             cls = TIMER if self.o.grid else RECEIPT
-            found.append((self.decisions[0][0], cls, 1, 0, ("decide",)))
+            found.append((self.decisions[0][0], cls, 3, 0, ("decide",)))
         return min(found, key=lambda f: f[:4], default=None)
 
-    def stop(self):
-        """The data are over: what is still on its way was never at the venue."""
-        for own in self.own:
-            if own.status == "sent":
-                own.status, own.reason = "expired", "end_of_data"
-
     def run_until(self, before):
+        venue, trader = self.venue, self.trader
         while (first := self.due()) is not None and first[0] < before:
             time, cls, _, seq, what = first
             if what[0] == "timetable":
-                self.timetable.pop(0)
-                self.clock = max(self.clock, time)
-                self.turn(what[1], time)
+                _, turn, session = self.timetable.pop(0)
+                venue.clock = max(venue.clock, time)
+                self.turn(turn, session, time)
+            elif what[0] == "mark":
+                venue.mark(time, "clock")
+                self.next_mark += MINUTE
             elif what[0] == "decide":
                 _, _, target, bid, ask = self.decisions.pop(0)
-                self.touch = {True: bid, False: ask}
-                if target is not None:
-                    self.target = target
-                self.work(time)
+                trader.decide(time, target, bid, ask)
             else:
-                self.pending = [p for p in self.pending if p[2] != seq]
+                self.wire.under_way = [u for u in self.wire.under_way if u[2] != seq]
                 if cls == ARRIVAL:
-                    self.clock = max(self.clock, time)
-                    self.arrive(what)
+                    venue.clock = max(venue.clock, time)
+                    venue.arrive(what)
+                elif cls == RECEIPT:
+                    trader.receive(time, what[1])
                 else:
-                    self.hear(time, what)
+                    trader.hear(time, what)
 
-    def turn(self, what, time):
+    def turn(self, what, session, time):
+        venue = self.venue
         if what == "load":
-            self.phase, self.active = "preopen", True
-            self.generation += 1
+            venue.session, venue.phase = session, "preopen"
+            self.trader.start_session(session, time)
         elif what == "open":
-            self.phase = "open"
+            venue.phase = "open"
+            if self.next_mark is None:
+                self.next_mark = ((time + 1) // MINUTE + 1) * MINUTE
         elif what == "close":
-            self.phase = "preopen"
+            venue.phase = "preopen"
         elif what == "flatten":
-            self.flatten = True
-            self.work(time)
+            self.trader.flatten(time, "flattening")
         else:
-            for side in "BA":
-                for own in self.ranked(side):
-                    self.end(own, "expired", "session_end")
-            self.active, self.work_order, self.phase = False, None, "closed"
+            venue.end_all("expired", "session_end", keep=("gtc",))
+            self.end_session(time)
+
+    def end_session(self, time):
+        self.trader.end_session()
+        self.venue.mark(time, "session_end")
+        self.venue.phase, self.next_mark = "closed", None
+
+    def finish(self, until):
+        """The data are over; ``until`` None: in the midst of a session."""
+        venue = self.venue
+        if self.before_snapshot is not None:
+            self.end_snapshot()
+        end = venue.clock + 1 if until is None else max(until, venue.clock + 1)
+        self.run_until(end)
+        if until is None and self.trader.active:
+            venue.end_all("expired", "end_of_data")
+            self.end_session(end - 1)
+        for own in venue.own:
+            if own.status == "sent":
+                own.status, own.reason, own.ended = "expired", "end_of_data", end - 1
 
     # --- the market -------------------------------------------------------------------------
 
-    def end_event(self):
-        bid, ask = self.best("B"), self.best("A")
-        self.crossed = bid is not None and ask is not None and bid > ask
-        if self.allowed and not self.crossed and self.o.reading != "pessimistic":
-            self.came_to_rest()
-        self.rested = []
-        self.events += 1
-        self.open_event = False
-
-    def end_snapshot(self):
-        for own in self.live:
-            side = "B" if own.buy else "A"
-            own.ahead = {
-                i for i in self.snapshot_ahead[own.number]
-                if i in self.orders and self.orders[i][:2] == [side, own.price]
-            }  # fmt: skip
-        self.taken = {i: min(n, self.orders[i][2]) for i, n in self.taken.items()
-                      if i in self.orders}  # fmt: skip
-        self.in_snapshot = None
-
     def feed(self, r: Record):
         snap = bool(r.flags & SNAPSHOT)
-        if self.in_snapshot is not None and not snap:
+        if self.before_snapshot is not None and not snap:
             self.end_snapshot()
             if self.open_event:
                 self.end_event()
         if not self.open_event:
-            same = (
-                self.execution is not None
-                and self.execution[0] in "TF"
-                and self.execution[1] == r.ts_event
-            )
-            if self.prints and not same:
-                self.prints_alone()
-            self.run_until(r.ts_recv if snap else r.ts_event)
-            if not same:
-                self.printed = {}
-                self.aggressor, self.saw_fill = None, False
-                self.auction_size, self.auction_used = 0, {"B": 0, "A": 0}
-            if not snap:
-                self.clock = r.ts_event if self.clock is None else max(self.clock, r.ts_event)
-            self.allowed = self.phase == "open" and self.valid and not self.crossed
-            self.open_event = True
-        if snap and (self.snap_state == 0 or (self.snap_state == 2 and self.snap_ts != r.ts_recv)):
-            self.snapshot_ahead = {o.number: set(o.ahead) for o in self.live}
-            self.in_snapshot = r.ts_recv
-            self.forget()
-            self.valid = True
-        self.snap_state = (2 if r.flags & LAST else 1) if snap else 0
-        self.snap_ts = r.ts_recv
+            self.begin_event(r, snap)
+        venue = self.venue
+        if snap and self.before_snapshot is None:
+            self.remember_queues()
+        if venue.book.starts_snapshot(r):
+            venue.book.forget()
+            self.restart()
         if r.flags & MAYBE_BAD:
-            self.valid = False
-        self.execution = (r.action, r.ts_event)
+            self.bad_book = True
+        venue.valid = self.known_book and not self.bad_book
+        self.last = r
+        self.records.append(r)
+        change = venue.book.apply(r)
         if r.action == "T":
-            self.aggressor = r.side
-            if r.side == "N":
-                self.auction_price = r.price
-                self.auction_size += r.size
-            elif self.o.reading == "optimistic" and self.live:
-                self.prints.append((r.price, r.size, r.side))
+            self.rules.trade(r)
+            if r.price is not None:
+                self.prints.append((r.price, r.size))
+                venue.last_print = r.price
         elif r.action == "F":
-            self.on_F(r)
+            self.rules.filled(r)
         elif r.action == "R":
             if not snap:
-                for side in "BA":
-                    for own in self.ranked(side):
-                        self.end(own, "cancelled", "book_cleared")
-                self.taken = {}
-            self.forget()
-            self.valid = True
-        elif r.action in "ACM":
-            self.apply(r, not snap)
+                venue.end_all("cancelled", "book_cleared")
+                venue.taken = {}
+            venue.book.forget()
+            self.restart()
+        elif change and not snap:
+            self.rules.changed(change)
         if r.flags & LAST:
-            if self.in_snapshot is not None:
+            if self.before_snapshot is not None:
                 self.end_snapshot()
+            self.assume_known(r.ts_recv)
             self.end_event()
+
+    def begin_event(self, r, snap):
+        venue, last = self.venue, self.last
+        same = last is not None and last.action in "TF" and last.ts_event == r.ts_event
+        if not (same and not snap):
+            self.rules.prints_alone()
+        self.run_until(r.ts_recv if snap else r.ts_event)
+        if not same:
+            self.rules.begin_execution()
+            r.begins = True
+        if not snap:
+            venue.clock = max(venue.clock, r.ts_event)
+        self.rules.begin_event()
+        self.open_event, self.prints = True, []
+
+    def restart(self):
+        """A clear or a snapshot: the contents are known from here."""
+        self.known_book, self.bad_book = True, False
+        self.venue.valid = True
+
+    def assume_known(self, ts_recv):
+        if self.known_book or self.o.assume_after is None:
+            return
+        self.first_seen = ts_recv if self.first_seen is None else min(self.first_seen, ts_recv)
+        if ts_recv - self.first_seen >= self.o.assume_after:
+            self.known_book, self.venue.valid = True, not self.bad_book
+
+    def end_event(self):
+        venue, last = self.venue, self.last
+        crossed = venue.book.crossed()
+        self.rules.end_event(crossed, last.number)
+        self.events += 1
+        venue.crossed, venue.event, venue.record = crossed, self.events, last.number
+        venue.touch = venue.book.best("B"), venue.book.best("A")
+        if None not in venue.touch and not crossed and venue.valid:
+            venue.good = venue.touch
+        venue.after_event([price for price, _ in self.prints])
+        if self.listens:
+            self.depart(last)
+        self.open_event = False
+
+    def depart(self, last):
+        """Its word is on its way to us."""
+        venue = self.venue
+        news = News(
+            venue.event, self.records, {side: venue.book.shown(side) for side in "BA"},
+            venue.valid, venue.crossed, sum(size for _, size in self.prints), venue.last_print,
+            self.restored,
+        )  # fmt: skip
+        self.records, self.restored = [], None
+        self.wire.put(self.wire.there(TO_US, last.ts_recv, venue.clock), RECEIPT, ("news", news))
+
+    # --- snapshots --------------------------------------------------------------------------
+
+    def remember_queues(self):
+        venue = self.venue
+        self.before_snapshot = {own.number: set(own.ahead) for own in venue.live}
+        self.joined_before = {i: order.joined for i, order in venue.book.orders.items()}
+
+    def end_snapshot(self):
+        """Those ahead of us are ahead again by id; those missing count as gone."""
+        venue, now = self.venue, self.venue.book.orders
+        self.restored = {}
+        for own in venue.live:
+            own.ahead = {
+                i for i in self.before_snapshot[own.number]
+                if i in now and (now[i].side, now[i].price) == (own.side, own.price)
+            }  # fmt: skip
+            for i in own.ahead:
+                now[i].joined = self.restored[i] = self.joined_before[i]
+        venue.taken = {i: min(n, now[i].size) for i, n in venue.taken.items() if i in now}
+        self.before_snapshot = None
+
+
+def timetable(sessions, flatten_before):
+    """(time, what, session); what is at an end or a beginning happens a nanosecond before."""
+    order = ["load", "open", "close", "flatten", "end"]
+    rows = []
+    for number, session in enumerate(sessions):
+        rows.append((session.preopen_ns - 1, "load", number))
+        for opens, closes in session.segments:
+            rows += [(opens - 1, "open", number), (closes - 1, "close", number)]
+        if flatten_before is not None:
+            flatten = session.announced_close_ns - flatten_before
+            if flatten < session.close_ns:
+                rows.append((flatten, "flatten", number))
+        rows.append((session.close_ns - 1, "end", number))
+    return sorted(rows, key=lambda row: (row[2], row[0], order.index(row[1])))

@@ -1,369 +1,337 @@
-"""The venue of the slow simulator: a book, our orders in it, and who fills them.
+"""The venue of the slow simulator: our orders in its book, from their arrival to their end.
 
-Written from the fill rules, not from the kernel: the queue ahead of an order is kept as the very
-ids that stand before it, books are lists of ids by price.
+Written from docs/fills.md, not from the kernel: the queue ahead of an order is the very set of
+ids that stand before it.  Which market record fills which order is in
+:mod:`tests.reference.fill_rules`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-LAST, SNAPSHOT, MAYBE_BAD = 128, 32, 4
-MARKET, RECEIPT, ARRIVAL, ACK, FILL, TIMER = range(6)
-
-
-@dataclass
-class Record:
-    ts_recv: int
-    ts_event: int
-    order: int
-    price: int
-    size: int
-    flags: int
-    action: str
-    side: str
+from tests.reference.plain_book import OTHER, PlainBook
+from tests.reference.wire import ACK, ARRIVAL, FILL, FROM_VENUE, TO_VENUE, Wire
 
 
 @dataclass
 class Own:
+    """An order of ours; ``ahead`` None: it has no place in a queue."""
+
     number: int
     buy: bool
     kind: str
+    tif: str
     price: int | None
     size: int
     decided: int
+    session: int
+    trigger: int = 0
+    offset: int = 0
+    post_only: bool = False
+    seen: tuple = (None, None)
     filled: int = 0
     status: str = "sent"
     reason: str = "none"
-    ahead: set[int] = field(default_factory=set)
+    ahead: set[int] | None = None
+    place: int = 0
     entry: int | None = None
-    rested: bool = False
+    entry_orders: int = 0
     replaced: int = 0
+    triggered: int | None = None
+    arrived: int | None = None
+    event: int | None = None
+    ended: int | None = None
+    found: tuple = (None, None)
 
     @property
-    def left(self) -> int:
+    def left(self):
         return self.size - self.filled
 
+    @property
+    def side(self):
+        return "B" if self.buy else "A"
 
-@dataclass
-class Options:
-    reading: str = "exact"
-    entry: int = 0
-    response: int = 0
-    passive: bool = True
-    patience: int = 10**18
-    retry: int = 10**9
-    grid: bool = False
+    @property
+    def waits(self):
+        """A stop that has not been reached."""
+        return self.kind in ("stop", "stop_limit") and self.triggered is None
+
+    @property
+    def at_once(self):
+        """It cannot wait, in a queue or for a trigger."""
+        return not self.waits and (self.kind in ("market", "stop") or self.tif in ("ioc", "fok"))
+
+    def reaches(self, price):
+        """Its limit is at a price or beyond it; a market order has no limit."""
+        return self.price is None or (self.price >= price if self.buy else self.price <= price)
+
+    def better(self, price):
+        return self.price > price if self.buy else self.price < price
 
 
 class Venue:
-    """The venue: its book, our orders in it, and what is under way between it and us."""
+    """``wire`` carries its word to us."""
 
-    def __init__(self, options):
-        self.o = options
-        self.orders: dict[int, list] = {}  # id -> [side, price, size]
-        self.queues: dict[tuple[str, int], list[int]] = {}
-        self.prices: dict[str, set[int]] = {"B": set(), "A": set()}
-        self.printed: dict[int, int] = {}
-        self.taken: dict[int, int] = {}
+    def __init__(self, wire: Wire):
+        self.wire = wire
+        self.book = PlainBook()
         self.own: list[Own] = []
-        self.live: list[Own] = []
-        self.fills: list[tuple] = []
-        self.pending: list[tuple] = []
-        self.seq = 0
-        self.clock = None
+        self.live: list[Own] = []  # in queues, as they joined
+        self.special: list[Own] = []  # stops that wait, and pegs; as they arrived
+        self.fills: list[dict] = []
+        self.taken: dict[int, int] = {}
+        self.clock = -(2**62)
         self.phase, self.valid, self.crossed = "closed", False, False
-        self.allowed = False
         self.position = 0
-        self.prints: list = []
-        self.saw_fill = False
-        self.aggressor: str | None = None
-        self.auction_size = 0
-        self.auction_price = 0
-        self.auction_used = {"B": 0, "A": 0}
-        self.rested: list[int] = []
+        self.last_print: int | None = None
+        self.event, self.record = -1, 0
+        self.touch: tuple = (None, None)
 
-    # --- the book ---------------------------------------------------------------------------
+    @property
+    def matching(self):
+        return self.phase == "open" and not self.crossed
 
-    def best(self, side):
-        prices = self.prices[side]
-        return (max(prices) if side == "B" else min(prices)) if prices else None
+    # --- word -------------------------------------------------------------------------------
 
-    def _remove(self, order):
-        side, price, _ = self.orders.pop(order)
-        self.queues[side, price].remove(order)
-        if not self.queues[side, price]:
-            del self.queues[side, price]
-            self.prices[side].discard(price)
-
-    def forget(self):
-        self.orders, self.queues, self.prices = {}, {}, {"B": set(), "A": set()}
-
-    def _join(self, order, side, price, size):
-        self.orders[order] = [side, price, size]
-        self.queues.setdefault((side, price), []).append(order)
-        self.prices[side].add(price)
-
-    def _no_longer_ahead(self, order):
-        for own in self.live:
-            own.ahead.discard(order)
-
-    def ahead(self, own):
-        return sum(self.orders[i][2] for i in own.ahead if i in self.orders)
-
-    def apply(self, r: Record, live: bool):
-        """A, C, M on the book; ``live``: not a snapshot row."""
-        known = r.order in self.orders
-        touched = False
-        joined = False
-        if r.action == "C":
-            if not known:
-                return
-            size = self.orders[r.order][2]
-            touched = True
-            if 0 < r.size < size:
-                self.orders[r.order][2] = size - r.size
-                before = self.printed.get(r.order, 0)
-                self.printed[r.order] = before - min(before, r.size, size)
-            else:
-                self._remove(r.order)
-                self._no_longer_ahead(r.order)
-                self.printed.pop(r.order, None)
-        elif r.action == "M" and known and r.size <= 0:
-            self._remove(r.order)
-            self._no_longer_ahead(r.order)
-            self.printed.pop(r.order, None)
-            touched = True
-        else:
-            side = r.side
-            if r.action == "M" and known and side == "N":
-                side = self.orders[r.order][0]
-            if side == "N" or r.price is None or r.size <= 0:
-                return
-            touched = True
-            if known and r.action == "M" and self.orders[r.order][:2] == [side, r.price]:
-                size = self.orders[r.order][2]
-                out = min(self.printed.get(r.order, 0), size)
-                standing = size - out if out > 0 and r.size > size - out else size
-                if r.size <= standing:
-                    self.orders[r.order][2] = r.size
-                    self.printed[r.order] = self.printed.get(r.order, 0) - min(out, size - r.size)
-                    if live:
-                        self.taken.pop(r.order, None)
-                    return
-            if known:
-                self._remove(r.order)
-                self._no_longer_ahead(r.order)
-            self._join(r.order, side, r.price, r.size)
-            self.printed.pop(r.order, None)
-            joined = True
-        if live and touched:
-            self.taken.pop(r.order, None)
-        if live and joined:
-            side, price, _ = self.orders[r.order]
-            opposite = self.ranked("A" if side == "B" else "B")
-            if opposite and (self.better(opposite[0], price) or opposite[0].price == price):
-                self.rested.append(r.order)
-
-    # --- our orders -------------------------------------------------------------------------
-
-    def ranked(self, side):
-        buy = side == "B"
-        mine = [o for o in self.live if o.buy == buy]
-        return sorted(mine, key=lambda o: (-o.price if buy else o.price, self.live.index(o)))
-
-    def better(self, own, price):
-        return own.price > price if own.buy else own.price < price
+    def send(self, time, what):
+        """To the venue, from us."""
+        self.wire.put(self.wire.there(TO_VENUE, time, self.clock), ARRIVAL, what)
 
     def tell(self, cls, what):
-        self.push(self.clock + self.o.response, cls, what)
+        time = self.wire.there(FROM_VENUE, self.clock)
+        self.wire.put(time, cls, what)
+        return time
 
-    def push(self, time, cls, what):
-        self.pending.append((time, cls, self.seq, what))
-        self.seq += 1
+    def tell_place(self, own, kind):
+        self.tell(ACK, (kind, own, own.price, None if own.ahead is None else own.place))
 
-    def end(self, own, status, reason="none"):
+    # --- our orders in queues ---------------------------------------------------------------
+
+    def ranked(self, side):
+        """Ours of a side: better prices first, then earlier ones."""
+        mine = [own for own in self.live if own.side == side]
+        return sorted(mine, key=lambda own: -own.price if own.buy else own.price)
+
+    def size_ahead(self, own):
+        return sum(self.book.orders[i].size for i in own.ahead if i in self.book.orders)
+
+    def join(self, own):
+        own.ahead = set(self.book.queue(own.side, own.price))
+        own.place = self.book.joins
+        own.entry, own.entry_orders = self.size_ahead(own), len(own.ahead)
+        own.status = "resting"
+        self.live.append(own)
+
+    def leave(self, own):
         if own in self.live:
             self.live.remove(own)
-        own.status, own.reason = status, reason
-        self.tell(ACK, ("ended", own, own.filled))
 
-    def fill(self, own, size, price, reason):
+    def end(self, own, status, reason="none"):
+        self.leave(own)
+        if own in self.special:
+            self.special.remove(own)
+        own.status, own.reason, own.ended = status, reason, self.clock
+        self.tell(ACK, ("ended", own, own.filled, status, reason))
+
+    def end_all(self, status, reason, keep=()):
+        for own in [*self.ranked("B"), *self.ranked("A"), *self.special]:
+            if own.status == "resting" and own.tif not in keep:
+                self.end(own, status, reason)
+
+    def fill(self, own, size, price, role, reason, event, record):
         own.filled += size
         signed = size if own.buy else -size
         self.position += signed
-        self.fills.append(
-            (own.number, self.clock, signed, price, reason,
-             self.ahead(own) if own.rested else None, own.entry, self.position)
-        )  # fmt: skip
-        self.tell(FILL, ("fill", own, signed))
+        known = self.tell(FILL, ("fill", own, signed, price, role))
+        placed = own.ahead is not None
+        self.fills.append({
+            "order": own.number, "session": own.session, "ts": self.clock, "known": known,
+            "event": event, "record": record, "size": signed, "price": price, "role": role,
+            "reason": reason, "entry": own.entry if placed else None,
+            "ahead": self.size_ahead(own) if placed else None, "position": self.position,
+            "touch": self.touch,
+        })  # fmt: skip
         if own.left == 0:
             self.end(own, "filled")
 
-    def give(self, candidates, size, price_of, reason):
-        for own in candidates:
-            if size <= 0:
-                break
-            part = min(size, own.left)
-            size -= part
-            self.fill(own, part, price_of(own), reason)
-        return size
+    # --- taking -----------------------------------------------------------------------------
 
-    def on_F(self, r: Record):
-        self.saw_fill = True
-        resting = self.orders.get(r.order)
-        if resting:
-            self.printed[r.order] = self.printed.get(r.order, 0) + r.size
-        if r.price is None:
-            return
-        side = r.side
-        auction = self.aggressor == "N" or (self.aggressor is None and side == "N")
-        if side == "N" and resting:
-            side = resting[0]
-        placed = resting is not None and resting[:2] == [side, r.price]
-        if auction:
-            if self.valid and self.phase != "closed":
-                self.auction()
-                if side != "N":
-                    self.auction_queue(side, r, placed)
-            return
-        if not self.allowed or side == "N" or side == self.aggressor:
-            return
-        size = r.size
-        for own in self.ranked(side):
-            if size == 0:
-                break
-            if self.better(own, r.price):
-                reason = "worse_price"
-            elif own.price == r.price:
-                if self.o.reading == "pessimistic":
-                    break
-                behind = placed and r.order not in own.ahead
-                if not behind and self.o.reading == "exact":
-                    continue
-                reason = "behind" if behind else "nothing_ahead"
-            else:
-                break
-            part = min(size, own.left)
-            size -= part
-            self.fill(own, part, own.price, reason)
-
-    def auction(self):
-        for side in "BA":
-            for own in self.ranked(side):
-                left = self.auction_size - self.auction_used[side]
-                if left <= 0 or not self.better(own, self.auction_price):
-                    break
-                part = min(left, own.left)
-                self.auction_used[side] += part
-                self.fill(own, part, self.auction_price, "auction")
-
-    def auction_queue(self, side, r, placed):
-        if self.o.reading == "pessimistic":
-            return
-        size = r.size
-        for own in self.ranked(side):
-            size = min(size, self.auction_size - self.auction_used[side])
-            behind = placed and r.order not in own.ahead
-            if size <= 0 or own.price != r.price:
-                continue
-            if self.o.reading == "exact" and not behind:
-                continue
-            part = min(size, own.left)
-            self.auction_used[side] += part
-            size -= part
-            self.fill(own, part, r.price, "auction_queue")
-
-    def came_to_rest(self):
-        for order in self.rested:
-            if order not in self.orders:
-                continue
-            side, price, size = self.orders[order]
-            for own in self.ranked("A" if side == "B" else "B"):
-                left = size - self.taken.get(order, 0)
-                if left <= 0 or not (self.better(own, price) or own.price == price):
-                    break
-                part = min(left, own.left)
-                self.taken[order] = self.taken.get(order, 0) + part
-                self.fill(own, part, own.price, "came_to_rest")
-
-    def prints_alone(self):
-        if not self.saw_fill and self.allowed:
-            for price, printed, aggressor in self.prints:
-                size = printed
-                for own in self.ranked("B" if aggressor == "A" else "A"):
-                    if size == 0 or not (self.better(own, price) or own.price == price):
-                        break
-                    part = min(size, own.left)
-                    size -= part
-                    self.fill(own, part, own.price, "print_only")
-        self.prints = []
-
-    def take_depth(self, own):
-        other = "A" if own.buy else "B"
-        prices = sorted((p for s, p in self.queues if s == other), reverse=not own.buy)
-        for price in prices:
-            limit = own.price
-            if own.kind == "limit" and (price > limit if own.buy else price < limit):
+    def displayed(self, own):
+        """(price, id, size) of the other side within an order's limit, what we took left out."""
+        other = OTHER[own.side]
+        for price in self.book.prices(other):
+            if not own.reaches(price):
                 return
-            got = 0
-            for order in self.queues[other, price]:
-                size = min(self.orders[order][2] - self.taken.get(order, 0), own.left - got)
+            for order in self.book.queue(other, price):
+                size = self.book.orders[order].size - self.taken.get(order, 0)
                 if size > 0:
-                    self.taken[order] = self.taken.get(order, 0) + size
-                    got += size
-            if got:
-                self.fill(own, got, price, "took_depth")
-            if own.left == 0:
-                return
+                    yield price, order, size
+
+    def take(self, own):
+        left, by_price = own.left, {}
+        for price, order, size in self.displayed(own):
+            part = min(size, left)
+            if part:
+                left -= part
+                self.taken[order] = self.taken.get(order, 0) + part
+                by_price[price] = by_price.get(price, 0) + part
+        for price, size in by_price.items():
+            self.fill(own, size, price, "taker", "took_depth", self.event, self.record)
 
     def match(self, own):
-        if self.phase == "open" and not self.crossed:
-            self.take_depth(own)
+        """Take what can be taken; the rest waits in the queue, or goes."""
+        if own.tif == "fok" and sum(size for *_, size in self.displayed(own)) < own.left:
+            self.end(own, "cancelled", "not_whole")
+            return
+        if self.matching:
+            self.take(own)
         if own.status == "filled":
             return
-        if own.kind == "market":
+        if own.at_once:
             self.end(own, "cancelled", "no_depth")
-            return
-        own.rested, own.status = True, "resting"
-        queue = self.queues.get(("B" if own.buy else "A", own.price), [])
-        own.ahead = set(queue)
-        own.entry = self.ahead(own)
-        self.live.append(own)
+        else:
+            self.join(own)
 
-    def arrive(self, what):
-        kind, own = what[0], what[1]
-        if kind == "new":
-            market = own.kind == "market"
-            if self.phase == "closed" or (market and self.phase != "open"):
-                self.end(own, "rejected", "closed")
-            elif not self.valid:
-                self.end(own, "rejected", "invalid")
-            elif market and self.crossed:
-                self.end(own, "rejected", "crossed")
-            else:
+    def meets_ours(self, own, price):
+        """Whether an order with a limit (None: any price) would trade with ours first."""
+        ours = self.ranked(OTHER[own.side])
+        if not ours:
+            return False
+        if price is not None:
+            return ours[0].price <= price if own.buy else ours[0].price >= price
+        best = self.book.best(OTHER[own.side])
+        return best is None or ours[0].better(best)
+
+    # --- stops and pegs ---------------------------------------------------------------------
+
+    def passed(self, own, price):
+        """Whether a print has reached a stop."""
+        if price is None:
+            return False
+        return price >= own.trigger if own.buy else price <= own.trigger
+
+    def peg_price(self, own):
+        """Where a peg belongs; None: nowhere now."""
+        best = self.book.best(own.side)
+        if best is None or self.crossed or not self.valid:
+            return None
+        return best - own.offset if own.buy else best + own.offset
+
+    def follow(self, own):
+        """Put a peg where it belongs; whether it moved."""
+        price = self.peg_price(own)
+        if price is None or (own.ahead is not None and price == own.price):
+            return False
+        if self.meets_ours(own, price):
+            return False
+        if own.ahead is not None:
+            self.leave(own)
+            own.replaced += 1
+        own.price = price
+        self.join(own)
+        return True
+
+    def after_event(self, prints):
+        """``prints``: prices of its T records."""
+        able = self.matching and self.valid
+        for own in list(self.special):
+            if own.kind == "pegged":
+                if self.follow(own):
+                    self.tell_place(own, "placed")
+            elif able and any(self.passed(own, price) for price in prints):
+                self.special.remove(own)
+                own.triggered = self.clock
+                if self.meets_ours(own, own.price):
+                    self.end(own, "cancelled", "self_match")
+                    continue
                 self.match(own)
                 if own.status == "resting":
-                    self.tell(ACK, ("resting", own))
-        elif own not in self.live:
-            self.tell(ACK, ("late", own))
+                    self.tell_place(own, "placed")
+
+    # --- what reaches the venue -------------------------------------------------------------
+
+    def refusal(self, own):
+        """Why an order cannot be accepted now."""
+        if self.phase == "closed" or (own.at_once and self.phase != "open"):
+            return "closed"
+        if not self.valid:
+            return "invalid"
+        if own.waits:
+            return "stop_passed" if self.passed(own, self.last_print) else None
+        if own.at_once and self.crossed:
+            return "crossed"
+        if own.kind == "pegged":
+            price = self.peg_price(own)
+            return "self_match" if price is not None and self.meets_ours(own, price) else None
+        if self.meets_ours(own, own.price):
+            return "self_match"
+        if own.post_only and self.matching and any(self.displayed(own)):
+            return "would_take"
+        return None
+
+    def arrive(self, what):
+        kind, number = what[0], what[1]
+        own = self.own[number] if 0 <= number < len(self.own) else None
+        if kind == "new":
+            self.arrive_new(own)
+        elif own is None or own.status != "resting":
+            self.tell(ACK, ("late", own, number))
         elif kind == "cancel":
             self.end(own, "cancelled", "asked")
         else:
-            _, _, price, size = what
-            if size <= own.filled:
-                self.end(own, "cancelled", "asked")
-                return
-            keeps = price == own.price and size <= own.size
-            own.size = size
-            own.replaced += 1
-            self.tell(ACK, ("replaced", own))
-            if keeps:
-                return
-            self.live.remove(own)
-            own.price, own.status = price, "sent"
-            if self.phase == "closed" or not self.valid:
-                reason = "closed" if self.phase == "closed" else "invalid"
-                self.end(own, "cancelled", reason)
+            self.arrive_replacement(own, *what[2:])
+
+    def arrive_new(self, own):
+        own.arrived, own.event, own.found = self.clock, self.event, self.touch
+        refusal = self.refusal(own)
+        if refusal:
+            self.end(own, "rejected", refusal)
+            return
+        if own.waits or own.kind == "pegged":
+            own.status = "resting"
+            self.special.append(own)
+            if own.kind == "pegged":
+                self.follow(own)
+        else:
+            self.match(own)
+        if own.status == "resting":
+            self.tell_place(own, "resting")
+
+    def arrive_replacement(self, own, price, size):
+        if size <= own.filled:
+            self.end(own, "cancelled", "asked")
+            return
+        own.replaced += 1
+        smaller, own.size = size <= own.size, size
+        if own.waits:
+            own.trigger = price
+            if self.passed(own, self.last_print):
+                self.end(own, "cancelled", "stop_passed")
             else:
-                self.match(own)
+                self.tell_replaced(own)
+            return
+        standing = own.offset if own.kind == "pegged" else own.price
+        if price == standing and smaller:
+            self.tell_replaced(own)
+            return
+        self.leave(own)
+        own.ahead, own.entry = None, None
+        if own.kind == "pegged":
+            own.offset = price
+            self.tell_replaced(own)
+            if self.follow(own):
+                self.tell_place(own, "placed")
+            return
+        own.price, own.status = price, "sent"
+        self.tell_replaced(own)
+        refusal = self.refusal(own)
+        if refusal:
+            self.end(own, "cancelled", refusal)
+            return
+        self.match(own)
+        if own.status == "resting":
+            self.tell_place(own, "placed")
+
+    def tell_replaced(self, own):
+        place = None if own.ahead is None else own.place
+        self.tell(ACK, ("replaced", own, own.price, place, own.size))
