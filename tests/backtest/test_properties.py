@@ -17,7 +17,7 @@ from tests.backtest.test_against_plain import READINGS, draw
 
 def test_what_is_ahead_never_grows_while_an_order_stands():
     shrunk = 0
-    for seed in range(40):
+    for seed in range(12):
         case = draw(seed)
         flags = [row[5] for row in case.tape.rows]
         seen: list[dict[tuple[int, ...], int]] = [{}]
@@ -41,12 +41,12 @@ def test_what_is_ahead_never_grows_while_an_order_stands():
             for key in now.keys() & before.keys():
                 assert now[key] <= before[key], (seed, key)
                 shrunk += now[key] < before[key]
-    assert shrunk > 100
+    assert shrunk > 30
 
 
 def test_an_event_fills_no_more_than_it_executed_or_left_resting():
     reasons = Counter()
-    for seed in range(200):
+    for seed in range(120):
         case = draw(seed)
         got = of_compiled(compiled(case))
         filled, auctioned, rested = Counter(), Counter(), Counter()
@@ -74,7 +74,7 @@ def test_an_event_fills_no_more_than_it_executed_or_left_resting():
             of_event = rows[first : record + 1]
             came = [r[4] for r in of_event if chr(r[6]) in "AM" and chr(r[7]) == side]
             assert size <= sum(came), seed
-    assert min(reasons[r] for r in ("behind", "worse_price", "auction", "came_to_rest")) > 20
+    assert min(reasons[r] for r in ("behind", "worse_price", "auction", "came_to_rest")) > 10
 
 
 def test_readings_fill_an_order_in_their_order():
