@@ -33,7 +33,8 @@ from pipeline.columns import PRICE, TS
 from pipeline.config import Settings
 from pipeline.lake import open_lake
 from pipeline.progress import Quiet
-from pipeline.runner import RunOptions, run_stage
+from pipeline.runner import run_stage
+from pipeline.schedule import RunOptions
 from pipeline.stage import Catalog, Inputs, Outputs, Partition, Selection, Task
 
 BLOCK = 1_000_000

@@ -54,7 +54,8 @@ def _our_ingest(path: Path, folder: Path) -> int:
     from pipeline.config import Settings
     from pipeline.ingest.stage import INGEST
     from pipeline.progress import Quiet
-    from pipeline.runner import RunOptions, run_stage
+    from pipeline.runner import run_stage
+    from pipeline.schedule import RunOptions
     from pipeline.stage import Selection
     from pipeline.storage import lake_lock
 

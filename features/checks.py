@@ -18,8 +18,8 @@ import polars as pl
 from features.clocks import make_clock
 from features.columns import BOOK_KEYS, TOUCH
 from features.engine import KEYS, compute
-from features.events import Context, Source
 from features.registry import Column
+from features.source import Context, Source
 from pipeline.errors import MboError
 from pipeline.units import NS_PER_MS, NS_PER_S
 

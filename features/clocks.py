@@ -19,7 +19,7 @@ from pipeline.errors import InputError, RequestError
 from pipeline.units import PRICE_SCALE, parse_duration
 
 if TYPE_CHECKING:
-    from features.events import Context
+    from features.source import Context
     from features.timeline import Timeline, View
 
 I64 = npt.NDArray[np.int64]

@@ -14,9 +14,10 @@ import polars as pl
 
 from features.clocks import EventClock, make_clock
 from features.columns import TOUCH, mid_ticks
-from features.events import Events, Source
+from features.events import Events
 from features.nodes import Node, reachable, root_columns
 from features.registry import Column, check_backward, label_end
+from features.source import Source
 from features.states_forward import Fills, Future, SessionIndex
 from features.states_peer import paced
 from features.timeline import Rows, State, Timeline, View

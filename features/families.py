@@ -14,9 +14,9 @@ import polars as pl
 
 from features.columns import mid_ticks
 from features.components import Component, components_of
-from features.events import levels_needed, tables_needed
 from features.nodes import WARM_HALF_LIVES, peers_behind, reachable, root_columns, window
 from features.parameters import Parameter
+from features.source import levels_needed, tables_needed
 from features.windows import ahead_time
 from pipeline.errors import MboError, RequestError
 from pipeline.units import format_duration

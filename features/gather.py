@@ -12,8 +12,9 @@ from features.clocks import EventClock, make_clock
 from features.columns import TOUCH
 from features.components import I64, LifeGatherer, PairGatherer, Pairs, Statistic
 from features.engine import push, views
-from features.events import Events, Source
+from features.events import Events
 from features.nodes import root_columns
+from features.source import Source
 from features.spells import LIFE_COLUMNS, spells
 from features.states_peer import paced
 from features.timeline import Timeline, View

@@ -23,9 +23,9 @@ import polars as pl
 import pyarrow as pa
 
 from features.components import Fitted
-from features.events import Source
 from features.kernels import count_until
 from features.nodes import MARK, Node, reachable
+from features.source import Source
 
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]

@@ -15,13 +15,8 @@ import polars as pl
 import pyarrow as pa
 
 from features.columns import BOOK_KEYS, TOUCH
-from features.events import (
-    Context,
-    join_trades,
-    queue_columns,
-    split_columns,
-    trades_by_event,
-)
+from features.events import join_trades, trades_by_event
+from features.source import Context, queue_columns, split_columns
 from pipeline.errors import InputError
 from pipeline.reading import BATCH_ROWS, Part, parts_of, read_batches, read_table
 from pipeline.stage import Stored

@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from pipeline.instants import format_count
-from pipeline.runner import StageSummary
+from pipeline.schedule import StageSummary
 from pipeline.stage import Task
 from pipeline.worker import Outcome
 

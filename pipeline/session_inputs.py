@@ -19,9 +19,9 @@ import pyarrow as pa
 from features.columns import EVENT_COLUMNS, SCALARS, TOUCH, TRADE_COLUMNS
 from features.components import Fitted
 from features.engine import check_depth
-from features.events import Context, split_columns
 from features.registry import Column
 from features.sets import FeatureSet
+from features.source import Context, split_columns
 from pipeline.calendar import Calendar, Session, calendar_for, hours_of, utc_dates
 from pipeline.calendar_status import session_with_status
 from pipeline.config import Settings

@@ -15,7 +15,8 @@ from pipeline.cli.common import Invocation, program
 from pipeline.config import Settings
 from pipeline.errors import FAILED, OK, RequestError
 from pipeline.instants import format_count
-from pipeline.runner import RunOptions, StageSummary, run_stage
+from pipeline.runner import run_stage
+from pipeline.schedule import RunOptions, StageSummary
 from pipeline.stage import Catalog, Selection, Stage
 
 Paths = Annotated[

@@ -13,7 +13,7 @@ from pipeline.cli.common import Invocation, program
 from pipeline.cli.stages import finish, peers_of, run_stages, stages_before
 from pipeline.errors import FAILED, OK, RequestError
 from pipeline.instants import format_count
-from pipeline.runner import StageSummary
+from pipeline.schedule import StageSummary
 from pipeline.stage import Stage
 
 if TYPE_CHECKING:

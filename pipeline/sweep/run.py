@@ -17,7 +17,7 @@ from typing import Any, Final
 from pipeline.backtest.plan import plan_run
 from pipeline.catalog import LakeCatalog
 from pipeline.errors import RequestError
-from pipeline.runner import StageSummary
+from pipeline.schedule import StageSummary
 from pipeline.stage import Partition, Selection, Stage
 from pipeline.sweep.metrics import ranking
 from pipeline.sweep.request import SweepRequest, fresh

@@ -12,7 +12,7 @@ from typing import Final
 from pipeline.catalog import LakeCatalog
 from pipeline.errors import MboError
 from pipeline.progress import Quiet
-from pipeline.runner import StageSummary
+from pipeline.schedule import StageSummary
 from pipeline.stage import Partition, Selection, Stored, Task
 from pipeline.verify.coverage import Sources
 from pipeline.verify.partition import SCHEMAS, TABLES, Day, verify_day

@@ -21,7 +21,8 @@ from pipeline.config import Settings
 from pipeline.errors import RequestError
 from pipeline.lake import open_lake
 from pipeline.progress import choose_reporter
-from pipeline.runner import RunOptions, run_stage
+from pipeline.runner import run_stage
+from pipeline.schedule import RunOptions
 from pipeline.stage import Partition, Selection, Task
 from pipeline.tables import FEATURE_KEYS, INSTRUMENTS, MBO, Table
 from tests.backtest.scenario import Tape

@@ -298,7 +298,8 @@ def test_a_day_without_its_book_or_with_a_stale_one_is_refused(tmp_path: Path) -
     from pipeline.catalog import LakeCatalog
     from pipeline.config import Settings
     from pipeline.progress import Quiet
-    from pipeline.runner import RunOptions, run_stage
+    from pipeline.runner import run_stage
+    from pipeline.schedule import RunOptions
     from pipeline.stage import Selection
 
     def ingest(records: list[Rec]) -> Lake:

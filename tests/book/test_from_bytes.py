@@ -13,7 +13,8 @@ from pipeline.book.tape import COUNTERS
 from pipeline.catalog import LakeCatalog
 from pipeline.ingest.dbn import DbnReader
 from pipeline.progress import Quiet
-from pipeline.runner import RunOptions, run_stage
+from pipeline.runner import run_stage
+from pipeline.schedule import RunOptions
 from pipeline.stage import Selection
 from pipeline.storage import lake_lock
 from tests.book.support import MIDNIGHT, assert_same_rows, odd, plain, structs

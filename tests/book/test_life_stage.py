@@ -11,7 +11,8 @@ from pipeline import tables
 from pipeline.book.life_stage import ORDER_LIFE
 from pipeline.catalog import LakeCatalog
 from pipeline.config import Settings
-from pipeline.runner import RunOptions, StageSummary, run_stage
+from pipeline.runner import run_stage
+from pipeline.schedule import RunOptions, StageSummary
 from pipeline.stage import Selection
 from tests.book.support import MIDNIGHT, Market, plain, run_engine
 from tests.book.test_stage import DAY_NS, Days, Quiet, Records, digest, run, split, table

@@ -22,7 +22,8 @@ from pipeline.config import Settings
 from pipeline.errors import RequestError
 from pipeline.lake import open_lake
 from pipeline.reading import parts_of, read_table
-from pipeline.runner import RunOptions, StageSummary, run_stage
+from pipeline.runner import run_stage
+from pipeline.schedule import RunOptions, StageSummary
 from pipeline.stage import Catalog, Inputs, Outputs, Partition, Selection, Stage, Task
 from tests.book.support import Market, wild
 from tests.book.test_stage import DAY_NS, Days, Quiet, Records, mbo_table

@@ -17,7 +17,8 @@ from pipeline.book.queue_stage import QUEUE
 from pipeline.catalog import LakeCatalog
 from pipeline.config import Settings
 from pipeline.errors import RequestError
-from pipeline.runner import RunOptions, StageSummary, run_stage
+from pipeline.runner import run_stage
+from pipeline.schedule import RunOptions, StageSummary
 from pipeline.stage import Catalog, Inputs, Outputs, Partition, Selection, Task
 from tests.book.support import MIDNIGHT, plain
 from tests.book.test_life_stage import days_without_snapshots

@@ -18,7 +18,8 @@ from pipeline.book.stage import BOOK
 from pipeline.catalog import LakeCatalog
 from pipeline.config import Settings
 from pipeline.errors import RequestError
-from pipeline.runner import RunOptions, StageSummary, run_stage
+from pipeline.runner import run_stage
+from pipeline.schedule import RunOptions, StageSummary
 from pipeline.stage import Catalog, Inputs, Outputs, Partition, Selection, TableRef, Task
 from tests.book.support import Market, plain, run_engine, wild
 from tests.reference.book import reference_day

@@ -18,7 +18,8 @@ from pipeline.catalog import LakeCatalog
 from pipeline.config import Settings
 from pipeline.lake import open_lake
 from pipeline.progress import Quiet
-from pipeline.runner import RunOptions, run_stage
+from pipeline.runner import run_stage
+from pipeline.schedule import RunOptions
 from pipeline.stage import Partition, Selection, Task
 from pipeline.tables import INSTRUMENTS, MBO, ROLLS
 from tests.backtest.test_stage import (

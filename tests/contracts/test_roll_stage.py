@@ -17,7 +17,8 @@ from pipeline.errors import RequestError
 from pipeline.lake import open_lake
 from pipeline.progress import Quiet
 from pipeline.rolls_stage import RollStage
-from pipeline.runner import RunOptions, StageSummary, run_stage
+from pipeline.runner import run_stage
+from pipeline.schedule import RunOptions, StageSummary
 from pipeline.stage import Partition, Selection, Task
 from pipeline.tables import INSTRUMENTS, TRADES, book_table
 from tests.features.upstream import conform

@@ -12,7 +12,8 @@ from pipeline.catalog import LakeCatalog
 from pipeline.config import FeaturesSettings, Settings
 from pipeline.featurise import FeatureStage
 from pipeline.progress import Quiet
-from pipeline.runner import RunOptions, run_stage
+from pipeline.runner import run_stage
+from pipeline.schedule import RunOptions
 from pipeline.stage import Selection
 from tests.e2e.running import digest, mbo
 

@@ -21,7 +21,8 @@ from pipeline.lake import open_lake
 from pipeline.lineage import orphans, trace
 from pipeline.progress import Quiet
 from pipeline.roots import ROOT
-from pipeline.runner import RunOptions, StageSummary, run_stage
+from pipeline.runner import run_stage
+from pipeline.schedule import RunOptions, StageSummary
 from pipeline.stage import Selection, Stage, Stored
 from pipeline.storage import lake_lock
 from tests.features.many_days import SESSIONS, ManyDays

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 
 from features.components import Fitted, Pairs, components_of, fit
 from features.engine import compute
-from features.events import Context, Tables
+from features.events import Tables
 from features.gather import gather
 from features.registry import FEATURES
+from features.source import Context
 from features.spells import CANCELLED, CENSORED, FILLED, spells
 from features.survival import (
     AGES,

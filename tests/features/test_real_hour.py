@@ -14,7 +14,8 @@ from features.registry import FEATURES
 from pipeline.catalog import LakeCatalog
 from pipeline.config import FeaturesSettings, RawSettings, Settings
 from pipeline.progress import Quiet
-from pipeline.runner import RunOptions, run_stage
+from pipeline.runner import run_stage
+from pipeline.schedule import RunOptions
 from pipeline.stage import Selection
 from pipeline.stages import load_stage, upstream
 from pipeline.storage import lake_lock

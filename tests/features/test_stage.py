@@ -20,7 +20,8 @@ from pipeline.config import BookSettings, FeaturesSettings, Settings
 from pipeline.errors import RequestError
 from pipeline.featurise import FeatureStage
 from pipeline.progress import Quiet
-from pipeline.runner import RunOptions, StageSummary, run_stage
+from pipeline.runner import run_stage
+from pipeline.schedule import RunOptions, StageSummary
 from pipeline.stage import Selection, Stage, Stored
 from pipeline.storage import lake_lock
 from tests.features.upstream import DATASET, DAYS, SYMBOL, Upstream, market

@@ -14,9 +14,10 @@ from polars.testing import assert_frame_equal, assert_series_equal
 
 from features.checks import Recording
 from features.engine import compute
-from features.events import Source, Tables
+from features.events import Tables
 from features.nodes import peers_behind
 from features.registry import FEATURES, LABELS, Column
+from features.source import Source
 from tests.features.past import BY_PAST, SCALE, SHIFT, with_past
 from tests.features.worlds import (
     FAST,

@@ -17,8 +17,9 @@ import polars as pl
 import pytest
 
 from features.engine import compute
-from features.events import Context, Tables
+from features.events import Tables
 from features.registry import FEATURES
+from features.source import Context
 from pipeline.units import NS_PER_S
 
 TICK = 250_000_000

@@ -10,7 +10,8 @@ from fractions import Fraction
 import numpy as np
 import polars as pl
 
-from features.events import Context, Source, Tables
+from features.events import Tables
+from features.source import Context, Source
 from pipeline.tables import FLOW_KINDS, SIDES, ZONES, flow_column
 from pipeline.units import NS_PER_DAY, NS_PER_MS, NS_PER_S
 from tests.features.orders import make_lives, make_queue, scaled_queue

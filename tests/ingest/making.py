@@ -20,7 +20,8 @@ from pipeline.catalog import LakeCatalog
 from pipeline.config import Settings
 from pipeline.ingest.stage import INGEST, INSTRUMENTS
 from pipeline.progress import Quiet
-from pipeline.runner import RunOptions, StageSummary, run_stage
+from pipeline.runner import run_stage
+from pipeline.schedule import RunOptions, StageSummary
 from pipeline.stage import Partition, Selection
 from pipeline.storage import lake_lock
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.lanes import WAITING, Lanes
-from pipeline.runner import _LargestFirst
+from pipeline.schedule import LargestFirst
 from pipeline.stage import Partition, Task
 from pipeline.worker import Job
 from tests.spine.toy import Toy
@@ -106,7 +106,7 @@ def test_stop_drops_what_waits() -> None:
 
 
 def test_a_task_alone_gets_all_cores_and_many_get_one_each() -> None:
-    queue = _LargestFirst([job(n, weight=10 - n) for n in range(4)] + [job(9, weight=0)], 4)
+    queue = LargestFirst([job(n, weight=10 - n) for n in range(4)] + [job(9, weight=0)], 4)
     first = queue.pop()
     assert first.threads == 1
     second = queue.pop([first])
@@ -115,4 +115,4 @@ def test_a_task_alone_gets_all_cores_and_many_get_one_each() -> None:
     last = queue.pop([third])
     assert last.threads == 2
     assert queue.pop([last]).threads == 1  # without weight
-    assert _LargestFirst([job(1, weight=5)], 8).pop().threads == 8
+    assert LargestFirst([job(1, weight=5)], 8).pop().threads == 8

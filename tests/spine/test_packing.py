@@ -22,7 +22,8 @@ from pipeline.columns import TEXT, TS, Column
 from pipeline.config import Settings
 from pipeline.lake import open_lake
 from pipeline.reading import Part, part_of, read_batches, read_table
-from pipeline.runner import RunOptions, StageSummary, run_stage
+from pipeline.runner import run_stage
+from pipeline.schedule import RunOptions, StageSummary
 from pipeline.sql import query_frame
 from pipeline.stage import Catalog, Inputs, Outputs, Partition, Selection, Stored, Task
 from pipeline.tables import TRADES, Table

@@ -16,7 +16,8 @@ import pytest
 from pipeline.catalog import LakeCatalog
 from pipeline.config import Settings
 from pipeline.progress import Quiet
-from pipeline.runner import RunOptions, StageSummary, run_stage
+from pipeline.runner import run_stage
+from pipeline.schedule import RunOptions, StageSummary
 from pipeline.stage import Inputs, Outputs, Partition, Selection, Task
 from pipeline.storage import lake_lock
 from tests.spine.toy import Toy

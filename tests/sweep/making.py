@@ -14,7 +14,8 @@ from pipeline.backtest.request import Request
 from pipeline.catalog import LakeCatalog
 from pipeline.config import Settings
 from pipeline.progress import choose_reporter
-from pipeline.runner import RunOptions, StageSummary, run_stage
+from pipeline.runner import run_stage
+from pipeline.schedule import RunOptions, StageSummary
 from pipeline.stage import Partition, Selection, Stage, Task
 from pipeline.sweep.request import SweepRequest, prepare_sweep
 from pipeline.sweep.run import Outcome, run_sweep

@@ -16,7 +16,7 @@ from pipeline.backtest.tables import RUNS
 from pipeline.catalog import LakeCatalog
 from pipeline.errors import RequestError
 from pipeline.lake import open_lake
-from pipeline.runner import StageSummary
+from pipeline.schedule import StageSummary
 from pipeline.stage import Selection
 from pipeline.sweep.metrics import METRICS, ranking
 from pipeline.sweep.request import Search, check_features, prepare_sweep
