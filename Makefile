@@ -10,6 +10,7 @@ READY := $(VENV)/.ready
 PYTHON ?= python3
 STRATEGY ?= mean_reversion
 ARGS ?=
+JOBS ?= auto
 
 # The sample market lives apart, so that it never mixes with real research.
 OWN_DATA := $(shell find -L data/raw -type f \( -name '*.dbn' -o -name '*.dbn.zst' \) 2>/dev/null | head -n 1)
@@ -83,11 +84,11 @@ verify: book  ## Rebuilt books against the vendor's own rows
 bench: $(READY)  ## Measure speed and memory: the README's figures
 	@$(BIN)/mbo bench $(ARGS)
 
-test: $(READY)  ## Run the tests
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(READY)  ## Run the tests, a process a core (JOBS=0: in one)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 test-slow: $(READY)  ## Run the slow tests, too
-	@$(BIN)/python -m pytest -m "slow or not slow" $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "slow or not slow" $(ARGS)
 
 lint: $(READY)  ## Check format, style and types
 	@$(BIN)/ruff format --check .
