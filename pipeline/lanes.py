@@ -1,4 +1,5 @@
-"""Work done by threads behind the caller's back: encoding while the next rows are computed.
+"""Work done by threads behind the caller's back: encoding while the next rows are computed, and
+decoding while the last ones are.
 
 What is put into one lane is done in order; lanes go on beside each other.  What comes out is the
 same for any number of threads: a lane is a file, and only its own order matters to it.
@@ -6,14 +7,21 @@ same for any number of threads: a lane is a file, and only its own order matters
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import Final, TypeVar
+
+T = TypeVar("T")
 
 WAITING: Final = 1
 """Calls that wait in a lane, beside the one at work: each holds a batch of rows in memory."""
+
+AHEAD: Final = 2
+"""Items of an iterator that wait to be taken: more only cost memory."""
 
 Call = Callable[[], object]
 
@@ -107,3 +115,44 @@ class Lane:
             with self._changed:
                 self._calls.popleft()
                 self._changed.notify()
+
+
+def in_background(work: Iterator[T]) -> Iterator[T]:
+    """What an iterator gives, computed in a thread a few items ahead.
+
+    It need not be exhausted: closing it ends the thread.
+    """
+    ready: queue.Queue[tuple[T] | BaseException | None] = queue.Queue(AHEAD)
+    stop = threading.Event()
+
+    def offer(item: tuple[T] | BaseException | None) -> None:
+        while not stop.is_set():
+            try:
+                return ready.put(item, timeout=0.2)
+            except queue.Full:
+                continue
+        return None
+
+    def run() -> None:
+        try:
+            for item in work:
+                offer((item,))
+                if stop.is_set():
+                    return
+            offer(None)
+        except BaseException as error:
+            offer(error)
+
+    thread = threading.Thread(target=run, name="ahead", daemon=True)
+    thread.start()
+    try:
+        while (item := ready.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item[0]
+    finally:
+        stop.set()
+        with contextlib.suppress(queue.Empty):  # let go of what it may be waiting to hand over
+            while True:
+                ready.get_nowait()
+        thread.join()

@@ -9,21 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.backtest import state as st
 from pipeline.book.layout import I64
 from pipeline.errors import InputError
+from pipeline.lanes import in_background
 from pipeline.units import UNDEF_PRICE
 from strategies.interface import SignalStrategy, check_causal, evaluate
 
 _ROWS_AT_ONCE: Final = 1 << 16
+_Batch = tuple[I64, npt.NDArray[np.float64]]
+"""Decision points (int64[n, 5], columns ``D_*``) and their features."""
 KEYS: Final = ("ts", "event", "bid_px", "ask_px", "mid_ticks")
 
 
@@ -79,31 +83,43 @@ class FeatureRows:
     def __init__(self, sessions: Sequence[Sequence[Path] | None], names: Sequence[str]) -> None:
         self._sessions = sessions
         self._names = names
-        self._batches: Iterator[pa.RecordBatch] = iter(())
-        self._next: pa.RecordBatch | None = None
+        self._batches: Iterator[_Batch] = iter(())
+        self._next: _Batch | None = None
 
     def start(self, session: int) -> None:
         """The rows of a session are asked for from now on."""
-        self._batches = self._read(self._sessions[session] or ())
+        self._batches = in_background(self._read(self._sessions[session] or ()))
         self._next = next(self._batches, None)
 
-    def _read(self, files: Sequence[Path]) -> Iterator[pa.RecordBatch]:
+    def _read(self, files: Sequence[Path]) -> Iterator[_Batch]:
         columns = ["ts", "event", *self._names]
         for path in files:
             with pq.ParquetFile(path) as file:
-                yield from file.iter_batches(_ROWS_AT_ONCE, columns=columns)
+                for batch in file.iter_batches(_ROWS_AT_ONCE, columns=columns, use_threads=False):
+                    yield self._convert(batch)
+
+    def _convert(self, batch: pa.RecordBatch) -> _Batch:
+        rows = np.zeros((batch.num_rows, 5), np.int64)
+        values = np.empty((batch.num_rows, len(self._names)))
+        rows[:, st.D_TS] = batch["ts"].view(pa.int64()).to_numpy()
+        rows[:, st.D_EVENT] = batch["event"].to_numpy()
+        for k, name in enumerate(self._names):
+            values[:, k] = _as_floats(batch[name])
+        return rows, values
 
     def more(self) -> tuple[I64, npt.NDArray[np.float64], bool]:
         """The next rows, their features (nan where undefined), and whether there are more."""
         batch, self._next = self._next, next(self._batches, None)
-        n = batch.num_rows if batch else 0
-        rows = np.zeros((n, 5), np.int64)
-        values = np.full((n, len(self._names)), np.nan)
-        if batch:
-            frame = pl.from_arrow(batch)
-            assert isinstance(frame, pl.DataFrame)
-            rows[:, st.D_TS] = frame["ts"].cast(pl.Int64).to_numpy()
-            rows[:, st.D_EVENT] = frame["event"].to_numpy()
-            for k, name in enumerate(self._names):
-                values[:, k] = frame[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
-        return rows, values, self._next is not None
+        if batch is None:
+            return np.zeros((0, 5), np.int64), np.empty((0, len(self._names))), False
+        return *batch, self._next is not None
+
+
+def _as_floats(column: pa.Array) -> npt.NDArray[Any]:
+    """Numbers of a column, nan where it is null: widened by whoever stores them as float64."""
+    if not pa.types.is_floating(column.type):
+        column = column.cast(pa.float64(), safe=False)
+    if column.null_count:
+        column = pc.fill_null(column, np.nan)
+    values: npt.NDArray[Any] = column.to_numpy(zero_copy_only=False)
+    return values

@@ -20,12 +20,13 @@ from pipeline.backtest.replay import Replay
 from pipeline.backtest.rolling import AT_CLOSE, AT_OPEN
 from pipeline.backtest.tables import EQUITY, FILLS, ORDERS, ROLES
 from pipeline.book import tape
-from pipeline.book.columns import Chunk
+from pipeline.book.columns import REPLAY_COLUMNS, Chunk
 from pipeline.book.engine import BookEngine, BookOptions
 from pipeline.book.layout import I64, new_book
 from pipeline.book.stage import read_chunks, read_state
 from pipeline.book.state import resume
 from pipeline.errors import InputError
+from pipeline.lanes import in_background
 from pipeline.stage import Inputs, Partition, PlainOutputs, Stored, Writer
 from pipeline.units import parse_duration
 from strategies.event import EventStrategy
@@ -171,7 +172,7 @@ class Leg:
                 raise InputError(f"{self.key['symbol']} {day}: its MBO records are gone")
             for replay in replays:
                 self._start_day(replay, day, start)
-            yield from read_chunks(mbo)
+            yield from in_background(read_chunks(mbo, columns=REPLAY_COLUMNS))
 
     def write(self, reading: int, *, last: bool = False) -> None:
         """Book and write what became final in a simulation, where that is worth it."""

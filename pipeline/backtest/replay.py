@@ -9,7 +9,7 @@ from __future__ import annotations
 import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +45,10 @@ def empty_records(n: int) -> Records:
     """Records of zeros."""
     kinds = [column.dtype for column in no_records()]
     return Records._make(np.zeros(n, kind) for kind in kinds)
+
+
+def _all_same(values: npt.NDArray[Any]) -> bool:
+    return bool((values == values[0]).all())
 
 
 class RowSource(Protocol):
@@ -199,6 +203,9 @@ class Replay:
         """
         if not len(chunk.publisher):
             return
+        if _all_same(chunk.publisher) and _all_same(chunk.instrument):
+            self._parts.append(chunk)
+            return
         keys = chunk.publisher.astype(np.int64) << 32 | chunk.instrument.astype(np.int64)
         starts = np.flatnonzero(np.diff(keys)) + 1
         if len(starts) and len(np.unique(keys)) <= len(starts):
@@ -208,8 +215,7 @@ class Replay:
             )
         # The symbol may have another instrument from some record on.
         for start, stop in zip([0, *starts], [*starts, len(keys)], strict=True):
-            whole = len(starts) == 0
-            self._parts.append(chunk if whole else take(chunk, slice(int(start), int(stop))))
+            self._parts.append(take(chunk, slice(int(start), int(stop))))
 
     @property
     def idle(self) -> bool:

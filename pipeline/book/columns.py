@@ -5,7 +5,7 @@ Nothing is copied that need not be: null-free Arrow columns are seen in place.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -23,6 +23,9 @@ MBO_COLUMNS: Final = (
 )  # fmt: skip
 """Columns of `mbo` that the book reads."""
 
+REPLAY_COLUMNS: Final = tuple(c for c in MBO_COLUMNS if c not in ("sequence", "channel_id"))
+"""Those that the simulator reads."""
+
 
 class Chunk(NamedTuple):
     """Consecutive records of one symbol: the kernel's columns and whose book each is."""
@@ -33,16 +36,18 @@ class Chunk(NamedTuple):
 
 
 def chunk_of_arrow(batch: pa.RecordBatch | pa.Table) -> Chunk:
-    """Records of a batch of the `mbo` table; needs :data:`MBO_COLUMNS`.
+    """Records of a batch of the `mbo` table; needs :data:`REPLAY_COLUMNS` at least.
 
-    Where ``ts_recv`` is null the row's index time, its ``ts_event``, stands in.
+    Where ``ts_recv`` is null the row's index time, its ``ts_event``, stands in.  ``sequence``
+    and ``channel`` are 0 where the batch lacks them.
     """
     if isinstance(batch, pa.Table):
         batch = batch.combine_chunks()
         batch = batch.to_batches()[0] if batch.num_rows else pa.RecordBatch.from_pylist(
             [], schema=batch.schema
         )  # fmt: skip
-    get = {name: batch.column(name) for name in MBO_COLUMNS}
+    there = batch.schema.names
+    get = {name: batch.column(name) for name in MBO_COLUMNS if name in there}
     ts_event = _integers(get["ts_event"], np.int64)
     ts_recv = _integers(get["ts_recv"], np.int64)
     if get["ts_recv"].null_count:
@@ -51,12 +56,12 @@ def chunk_of_arrow(batch: pa.RecordBatch | pa.Table) -> Chunk:
         Records(
             ts_recv=ts_recv,
             ts_event=ts_event,
-            sequence=_integers(get["sequence"], np.uint32),
+            sequence=_integers_or_zeros(get, "sequence", np.uint32, len(ts_event)),
             order_id=_integers(get["order_id"], np.uint64).view(np.int64),
             price=_integers(get["price"], np.int64),
             size=_integers(get["size"], np.uint32),
             flags=_integers(get["flags"], np.uint8),
-            channel=_integers(get["channel_id"], np.uint8),
+            channel=_integers_or_zeros(get, "channel_id", np.uint8, len(ts_event)),
             action=_letters(get["action"]),
             side=_letters(get["side"]),
             record=_integers(get["record"], np.uint64).view(np.int64),
@@ -150,6 +155,12 @@ def _integers(column: pa.Array, kind: Any) -> npt.NDArray[Any]:
     return values
 
 
+def _integers_or_zeros(
+    columns: Mapping[str, pa.Array], name: str, kind: Any, n: int
+) -> npt.NDArray[Any]:
+    return _integers(columns[name], kind) if name in columns else np.zeros(n, kind)
+
+
 def _letters(column: pa.Array) -> npt.NDArray[np.uint8]:
     """The bytes of a text column whose values are one letter each."""
     if pa.types.is_dictionary(column.type):
@@ -157,7 +168,8 @@ def _letters(column: pa.Array) -> npt.NDArray[np.uint8]:
         if len(column) and (column.null_count or not letters.all()):
             raise InputError("an action or side that is not one letter")
         codes = column.indices.to_numpy(zero_copy_only=False)
-        return letters.astype(np.uint8)[codes] if len(column) else np.empty(0, np.uint8)
+        # take: three times as fast as indexing.
+        return letters.astype(np.uint8).take(codes) if len(column) else np.empty(0, np.uint8)
     if not len(column):
         return np.empty(0, np.uint8)
     _, offsets, data = column.buffers()

@@ -247,7 +247,9 @@ def options_of(settings: Settings) -> BookOptions:
     )
 
 
-def read_chunks(mbo: Stored, first: int = 0) -> Iterator[Chunk]:
+def read_chunks(
+    mbo: Stored, first: int = 0, columns: Sequence[str] = MBO_COLUMNS
+) -> Iterator[Chunk]:
     """The records of a partition of `mbo`, in file order, in bounded memory.
 
     Parameters
@@ -256,6 +258,8 @@ def read_chunks(mbo: Stored, first: int = 0) -> Iterator[Chunk]:
         The partition.
     first
         Records to leave out at its start; row groups that lie before are not read.
+    columns
+        What is read; see :func:`~pipeline.book.columns.chunk_of_arrow`.
 
     Raises
     ------
@@ -264,7 +268,7 @@ def read_chunks(mbo: Stored, first: int = 0) -> Iterator[Chunk]:
     """
     for part in parts_of(mbo, dictionary=LETTERS):
         done = first
-        for batch in part.batches(MBO_COLUMNS, BATCH_ROWS, first=first, threads=True):
+        for batch in part.batches(columns, BATCH_ROWS, first=first, threads=True):
             try:
                 yield chunk_of_arrow(batch)
             except InputError as error:

@@ -6,13 +6,10 @@ numpy and pyarrow release the interpreter while they work, so the two run side b
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,12 +22,8 @@ from pipeline.ingest.columns import BadRecordError
 from pipeline.ingest.dbn import Chunk, DbnReader, Records
 from pipeline.ingest.sinks import Sink, SinkKey
 from pipeline.ingest.symbology import SymbolMap, group_rows
+from pipeline.lanes import in_background
 from pipeline.units import NS_PER_DAY, NS_PER_HOUR
-
-T = TypeVar("T")
-
-_QUEUED = 2
-"""Row groups that wait to be written: more only cost memory."""
 
 
 @dataclass(frozen=True)
@@ -133,41 +126,6 @@ class Intake:
         """An error about a record, with the file it is in."""
         path = next(f.path for f in self.files if f.source == error.source)
         return InputError.at(path, error.what, record=error.record, todo=DAMAGED)
-
-
-def in_background(work: Iterator[T]) -> Iterator[T]:
-    """What an iterator gives, computed in a thread a few items ahead."""
-    ready: queue.Queue[tuple[T] | BaseException | None] = queue.Queue(_QUEUED)
-    stop = threading.Event()
-
-    def offer(item: tuple[T] | BaseException | None) -> None:
-        while not stop.is_set():
-            try:
-                return ready.put(item, timeout=0.2)
-            except queue.Full:
-                continue
-        return None
-
-    def run() -> None:
-        try:
-            for item in work:
-                offer((item,))
-                if stop.is_set():
-                    return
-            offer(None)
-        except BaseException as error:
-            offer(error)
-
-    thread = threading.Thread(target=run, name="decode", daemon=True)
-    thread.start()
-    try:
-        while (item := ready.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item[0]
-    finally:
-        stop.set()
-        thread.join()
 
 
 class Decoder:

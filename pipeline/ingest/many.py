@@ -19,9 +19,10 @@ from pipeline.errors import InputError
 from pipeline.ingest.census import index_times
 from pipeline.ingest.columns import BadRecordError
 from pipeline.ingest.dbn import Chunk
-from pipeline.ingest.decode import Batch, DataFile, FileCount, Intake, in_background
+from pipeline.ingest.decode import Batch, DataFile, FileCount, Intake
 from pipeline.ingest.sinks import PartitionWriters, Sink, SinkKey
 from pipeline.ingest.spill import Owner, Piece, Spill
+from pipeline.lanes import in_background
 from pipeline.stage import Outputs, PackedWriter
 
 Facts = Callable[[Sink], dict[str, Any]]
