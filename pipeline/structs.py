@@ -46,6 +46,8 @@ types: Any = nb.types
 Ints1: TypeAlias = Annotated[npt.NDArray[np.int64], (np.int64, 1)]
 Ints2: TypeAlias = Annotated[npt.NDArray[np.int64], (np.int64, 2)]
 Ints3: TypeAlias = Annotated[npt.NDArray[np.int64], (np.int64, 3)]
+Words1: TypeAlias = Annotated[npt.NDArray[np.uint32], (np.uint32, 1)]
+Bytes1: TypeAlias = Annotated[npt.NDArray[np.uint8], (np.uint8, 1)]
 Floats1: TypeAlias = Annotated[npt.NDArray[np.float64], (np.float64, 1)]
 Floats2: TypeAlias = Annotated[npt.NDArray[np.float64], (np.float64, 2)]
 
@@ -76,6 +78,9 @@ class Struct:
     kind_: ClassVar[Any] = None
     """Its numba class of its type where it has methods."""
 
+    address: int
+    """Of the block of addresses: what compiled code gets."""
+
     read_only_: ClassVar[bool] = False
     """Words cannot be assigned; who owns the arrays writes to them."""
 
@@ -87,7 +92,7 @@ class Struct:
             cls.read_only_ = read_only
         cls.places_, at = {}, 0
         for name, hint in get_type_hints(cls, include_extras=True).items():
-            if get_origin(hint) is ClassVar or name in cls.words_:
+            if get_origin(hint) is ClassVar or name == "address" or name in cls.words_:
                 continue
             kinds, whole = _kinds(hint)
             cls.places_[name] = (at, kinds, whole)
@@ -95,7 +100,9 @@ class Struct:
         cls._size = at
 
     def __init__(self, **arrays: Any) -> None:
-        object.__setattr__(self, "memory", np.zeros(self._size, np.int64))
+        memory = np.zeros(self._size, np.int64)
+        object.__setattr__(self, "memory", memory)
+        object.__setattr__(self, "address", int(memory.ctypes.data))
         _living[self.address] = self
         for name, value in arrays.items():
             setattr(self, name, value)
@@ -126,11 +133,6 @@ class Struct:
             memory[at + 1 : at + 1 + ndim] = array.shape
             at += 1 + ndim
         object.__setattr__(self, name, value)
-
-    @property
-    def address(self) -> int:
-        """Of the block of addresses: what compiled code gets."""
-        return int(self.__dict__["memory"].ctypes.data)
 
 
 def _kinds(hint: Any) -> tuple[list[tuple[Any, int]], Any]:
@@ -188,7 +190,8 @@ def load_array(context: Any, builder: Any, address: Any, word: int, kind: tuple[
     element = context.get_data_type(kind_of_array.dtype)
     shape = [load(word + 1 + k) for k in range(ndim)]
     strides: list[Any] = []
-    step = ir.Constant(integer, _WORD)
+    itemsize = ir.Constant(integer, np.dtype(dtype).itemsize)
+    step = itemsize
     for length in reversed(shape):
         strides.insert(0, step)
         step = builder.mul(step, length)
@@ -197,7 +200,7 @@ def load_array(context: Any, builder: Any, address: Any, word: int, kind: tuple[
         data=builder.inttoptr(load(word), element.as_pointer()),
         shape=shape,
         strides=strides,
-        itemsize=ir.Constant(integer, _WORD),
+        itemsize=itemsize,
         meminfo=None,
     )
     return array._getvalue()  # noqa: SLF001 - as numba's own code does

@@ -14,7 +14,9 @@ import numpy as np
 from pipeline.backtest import state as st
 from pipeline.backtest.leg import Leg
 from pipeline.backtest.replay import Replay
+from pipeline.backtest.together import NOT_BEGUN, Tape, interleave
 from pipeline.book.columns import Chunk
+from pipeline.book.tape import no_records
 from pipeline.stage import PlainOutputs
 from strategies.running import Program
 
@@ -71,21 +73,31 @@ def _employ(program: Program, streams: Sequence[_Stream]) -> None:
 def _interleave(streams: Sequence[_Stream]) -> Iterator[int]:
     """Let the instruments go on in the order of time; yields numbers of records taken up."""
     n = len(streams)
-    bounds = np.zeros(n, np.int64)
-    for number, stream in enumerate(streams):
-        yield stream.refill()
-        bounds[number] = stream.replay.bound
-    while not all(stream.over for stream in streams):
-        who = int(bounds.argmin())
-        stream = streams[who]
-        # Ties go to the one named first.
-        limits = bounds + (np.arange(n) > who)
-        limits[who] = st.NEVER
-        time = stream.replay.advance(int(limits.min()))
-        for receiver in stream.replay.letters():
-            streams[receiver].replay.obey(time)
-            bounds[receiver] = streams[receiver].replay.bound
-        moved = stream.refill()
-        if moved:
-            yield moved
-        bounds[who] = stream.replay.bound
+    sims = np.array([stream.replay.sim.address for stream in streams], np.int64)
+    tapes = [Tape(**no_records()._asdict()) for _ in streams]
+    addresses = np.array([tape.address for tape in tapes], np.int64)
+    at, over, bounds = np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64)
+
+    def refill(who: int) -> int:
+        moved = streams[who].refill()
+        for name, column in streams[who].replay.at_hand._asdict().items():
+            setattr(tapes[who], name, column)
+        at[who], over[who] = NOT_BEGUN, streams[who].over
+        return moved
+
+    for who in range(n):
+        yield refill(who)
+    while not over.all():
+        status, who = (int(v) for v in interleave(sims, addresses, at, over, bounds))
+        replay = streams[who].replay
+        if status == st.NEW_PART:
+            replay.begin()
+            at[who] = 0
+        elif status == st.FOREIGN:
+            for receiver in replay.letters():
+                streams[receiver].replay.obey(replay.now)
+        elif status == st.DONE:
+            replay.end()
+            yield refill(who)
+        else:
+            replay.provide(status)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -18,12 +19,13 @@ from pipeline.backtest import state as st
 from pipeline.backtest.kernel import finish, replay
 from pipeline.backtest.options import SessionTimes, SimOptions
 from pipeline.backtest.state import Sim, grow_sim, new_sim
-from pipeline.book.columns import Chunk, take
+from pipeline.book.columns import Chunk, check_types, take
 from pipeline.book.layout import I64, Book, new_book
 from pipeline.book.tape import Records, no_records
 from pipeline.errors import InputError
 from pipeline.instants import format_instant
-from pipeline.units import F_SNAPSHOT, UNDEF_PRICE, event_base
+from pipeline.jit import entry_point
+from pipeline.units import event_base
 from strategies import layout as la
 from strategies.layout import WAKES
 from strategies.market import Market
@@ -49,6 +51,14 @@ def empty_records(n: int) -> Records:
 
 def _all_same(values: npt.NDArray[Any]) -> bool:
     return bool((values == values[0]).all())
+
+
+@cache
+def _compiled_replay() -> Callable[..., Any]:
+    """The kernel's machine code: records read from Parquet and those made here are one type."""
+    nothing = np.zeros((0, 3), np.int64)
+    sim = new_sim(np.zeros(st.CONF_SIZE, np.int64), nothing, rule=0)
+    return entry_point(replay, sim, no_records(), 0, 0)
 
 
 class RowSource(Protocol):
@@ -191,10 +201,10 @@ class Replay:
             If they are of several publishers or instruments at once, or the strategy fails.
         """
         self.offer(chunk)
-        self.advance(st.NEVER)
+        self._advance()
 
     def offer(self, chunk: Chunk) -> None:
-        """Take up records, to be run by :meth:`advance`; the last ones must have been.
+        """Take up records, to be run after those that were.
 
         Raises
         ------
@@ -203,6 +213,7 @@ class Replay:
         """
         if not len(chunk.publisher):
             return
+        check_types(chunk.records)
         if _all_same(chunk.publisher) and _all_same(chunk.instrument):
             self._parts.append(chunk)
             return
@@ -222,52 +233,35 @@ class Replay:
         """All records that were offered have been run."""
         return not self._parts
 
-    @property
-    def bound(self) -> int:
-        """Nothing happens here before this time."""
-        meta = self.sim.meta
-        due = int(meta[st.NEXT_DUE])
-        if self.idle:
-            return due
-        if meta[st.IN_EVENT]:
-            return -st.NEVER
-        records, at = self._parts[0].records, self._at
-        time = int(records.ts_event[at])
-        if records.flags[at] & F_SNAPSHOT:
-            time = int(records.ts_recv[at])
-        elif time == UNDEF_PRICE:
-            time = int(meta[st.CLOCK])
-        return min(due, time)
-
-    def advance(self, limit: int) -> int:
-        """Let everything happen before a time, as far as there are records; returns the time of
-        the last callback.  Stops early where a callback has sent orders elsewhere.
-        """
-        while True:
-            if self.idle:
-                if limit == st.NEVER:
-                    break
-                status = int(finish(self.sim, limit, st.ONLY_WAIT))
-            else:
-                status = self._run_part(limit)
-            if status in (st.PAUSED, st.FOREIGN) or (status == st.DONE and self.idle):
-                break
+    def _advance(self) -> None:
+        """Run all records that were offered."""
+        run = _compiled_replay()
+        while not self.idle:
+            records = self.begin() if self._at == 0 else self._parts[0].records
+            status, self._at = (int(v) for v in run(self.sim, records, self._at, st.NEVER))
             if status != st.DONE:
-                self._provide(status)
-        return int(self.sim.block[la.WORD["now"]])
+                self.provide(status)
+            elif self._at == len(records.flags):
+                self.end()
 
-    def _run_part(self, limit: int) -> int:
+    def begin(self) -> Records:
+        """The records that come next are about to be run: those of one instrument."""
         part = self._parts[0]
-        if self._at == 0:
-            key = (int(part.publisher[0]), int(part.instrument[0]))
-            if self._key is not None and key != self._key:
-                self._change_instrument()
-            self._key = key
-        status, self._at = (int(v) for v in replay(self.sim, part.records, self._at, limit))
-        if status == st.DONE and self._at == len(part.publisher):
-            self._parts.popleft()
-            self._at = 0
-        return status
+        key = (int(part.publisher[0]), int(part.instrument[0]))
+        if self._key is not None and key != self._key:
+            self._change_instrument()
+        self._key = key
+        return part.records
+
+    @property
+    def at_hand(self) -> Records:
+        """The records that come next; none where all that were offered have been run."""
+        return self._parts[0].records if self._parts else no_records()
+
+    def end(self) -> None:
+        """The records that came next have been run."""
+        self._parts.popleft()
+        self._at = 0
 
     def _change_instrument(self) -> None:
         """The symbol has another instrument now: its book is another, and ours are gone."""
@@ -278,11 +272,11 @@ class Replay:
         clear = empty_records(1)
         clear.action[0] = ord("R")
         clear.record[0] = self.sim.meta[st.LAST_RECORD]
-        at = 0
+        at, run = 0, _compiled_replay()
         while at < 1:
-            status, at = (int(v) for v in replay(self.sim, clear, at, st.NEVER))
+            status, at = (int(v) for v in run(self.sim, clear, at, st.NEVER))
             if status != st.DONE:
-                self._provide(status)
+                self.provide(status)
 
     # --- together with others ---------------------------------------------------------------------
 
@@ -301,9 +295,10 @@ class Replay:
     def obey(self, time: int) -> None:
         """Carry out the commands of a callback of another instrument."""
         while (status := int(finish(self.sim, time, st.ONLY_OBEY))) != st.DONE:
-            self._provide(status)
+            self.provide(status)
 
-    def _provide(self, status: int) -> None:
+    def provide(self, status: int) -> None:
+        """See to what a kernel needs before it can go on."""
         sim, meta = self.sim, self.sim.meta
         if status == st.NEED_SESSION:
             session = int(sim.schedule[meta[st.NEXT_SCHEDULE], st.S_SESSION])
@@ -361,6 +356,11 @@ class Replay:
         return int(self.sim.meta[[st.N_FILLS, st.N_MARKS, st.N_OWN]].sum())
 
     @property
+    def now(self) -> int:
+        """Time of the last callback."""
+        return int(self.sim.block[la.WORD["now"]])
+
+    @property
     def clock(self) -> int:
         """The venue's clock."""
         return int(self.sim.meta[st.CLOCK])
@@ -375,7 +375,7 @@ class Replay:
             status = int(finish(self.sim, limit, st.AT_ITS_END if complete else st.CUT_OFF))
             if status == st.DONE:
                 return
-            self._provide(status)
+            self.provide(status)
 
     def take(self, *, last: bool = False) -> Rows:
         """Rows that are final; ``last`` takes all, after :meth:`finish`."""

@@ -348,7 +348,8 @@ X_SENT, X_RESTING, X_CANCELLING, X_REPLACING = range(4)
     STRATEGY_FAILED,
     PAUSED,
     FOREIGN,  # a callback has sent orders to another instrument
-) = range(18)
+    NEW_PART,  # of several instruments: one is about to begin the records at hand
+) = range(19)
 CUT_OFF, AT_ITS_END, ONLY_WAIT, ONLY_OBEY = range(4)
 """What :func:`~pipeline.backtest.kernel.finish` is to do."""
 

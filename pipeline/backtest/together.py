@@ -1,0 +1,117 @@
+"""Several simulations in the order of time: the loop that :mod:`pipeline.backtest.joint` drives.
+
+A switch from one instrument to another happens every few records: all of them lie behind
+addresses, so that it costs no call from Python.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from pipeline.backtest import state as st
+from pipeline.backtest.kernel import finish, replay
+from pipeline.backtest.state import Sim
+from pipeline.book.layout import I64, Scalar
+from pipeline.book.tape import Records
+from pipeline.jit import inner, kernel
+from pipeline.structs import Bytes1, Ints1, Struct, Words1, at_address
+from pipeline.units import F_SNAPSHOT, UNDEF_PRICE
+
+NOT_BEGUN: Final = -1
+"""Instead of a number of records: the first of them has not been looked at."""
+
+
+class Tape(Struct):
+    """Columns of :class:`~pipeline.book.tape.Records`, behind an address."""
+
+    ts_recv: Ints1
+    ts_event: Ints1
+    sequence: Words1
+    order_id: Ints1
+    price: Ints1
+    size: Words1
+    flags: Bytes1
+    channel: Bytes1
+    action: Bytes1
+    side: Bytes1
+    record: Ints1
+
+
+_sim_at: Any = at_address(Sim)
+_tape_at: Any = at_address(Tape)
+
+
+@inner
+def _records(tape: Any) -> Records:
+    return Records(
+        tape.ts_recv, tape.ts_event, tape.sequence, tape.order_id, tape.price, tape.size,
+        tape.flags, tape.channel, tape.action, tape.side, tape.record,
+    )  # fmt: skip
+
+
+@inner
+def _bound(sim: Sim, tape: Any, at: Scalar) -> Scalar:
+    """Nothing happens before this time, with the records from ``at`` on to come."""
+    meta = sim.meta
+    due = meta[st.NEXT_DUE]
+    if at >= tape.flags.shape[0]:
+        return due
+    if meta[st.IN_EVENT]:
+        return np.int64(-st.NEVER)
+    time = tape.ts_event[at]
+    if tape.flags[at] & F_SNAPSHOT:
+        time = tape.ts_recv[at]
+    elif time == UNDEF_PRICE:
+        time = meta[st.CLOCK]
+    return min(due, time)
+
+
+@kernel
+def interleave(sims: I64, tapes: I64, at: I64, over: I64, bounds: I64) -> tuple[Scalar, Scalar]:
+    """Let instruments go on in the order of time; at equal times the one named first.
+
+    Parameters
+    ----------
+    sims, tapes
+        Addresses of their simulations and of the records at hand.
+    at
+        How many of these have been run, or NOT_BEGUN; changed in place.
+    over
+        Nonzero where there will be no others.
+    bounds
+        Room for a time each.
+
+    Returns
+    -------
+    (int, int)
+        What is needed, and the number of the instrument that needs it: DONE, its records have
+        been run; NEW_PART, it is about to begin those at hand; FOREIGN, it has sent commands to
+        others; or what :func:`~pipeline.backtest.kernel.replay` needs.
+    """
+    n = sims.shape[0]
+    for k in range(n):
+        bounds[k] = _bound(_sim_at(sims[k]), _tape_at(tapes[k]), max(at[k], np.int64(0)))
+    while True:
+        who = np.int64(0)
+        for k in range(1, n):
+            if bounds[k] < bounds[who]:
+                who = np.int64(k)
+        limit = np.int64(st.NEVER)
+        for k in range(n):
+            if k != who:
+                limit = min(limit, bounds[k] + (1 if k > who else 0))
+        sim, tape = _sim_at(sims[who]), _tape_at(tapes[who])
+        if over[who]:
+            status = finish(sim, limit, np.int64(st.ONLY_WAIT))
+            if status != st.DONE:
+                return status, who
+        else:
+            if at[who] < 0:
+                return np.int64(st.NEW_PART), who
+            status, done = replay(sim, _records(tape), at[who], limit)
+            at[who] = done
+            if status != st.PAUSED:
+                return status, who
+        bounds[who] = _bound(sim, tape, max(at[who], np.int64(0)))
