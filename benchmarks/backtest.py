@@ -24,6 +24,7 @@ from benchmarks.figures import MBO, Figure, Report, decompress, run_process
 from benchmarks.idle import Asleep, OnEvent, OnTouch
 from benchmarks.idle_deep import OnBook
 from benchmarks.mbo_files import write_file
+from benchmarks.peers import hftbacktest_maker
 from benchmarks.stages import ALONE, simulate, stages
 from pipeline.backtest.options import Money, SimOptions, timetable
 from pipeline.backtest.replay import Replay
@@ -100,6 +101,12 @@ def kernel_report(records: int, folder: Path) -> Report:
     )
     report.add(Figure("zstd to nothing (the floor)", file.records, floor))
     report.figures += [runner.figure for runner in runners]
+    # From the first block on: it fills the book.
+    whole = Records._make(
+        map(np.concatenate, zip(*(c.records for c, _ in blocks[:2]), strict=True))
+    )
+    if (peer := hftbacktest_maker(whole)) is not None:
+        report.add(peer)
     return report
 
 

@@ -24,6 +24,8 @@ PLAIN_RECORDS: Final = 300_000
 NAUTILUS_RECORDS: Final = 500_000
 HFTBACKTEST_RECORDS: Final = 2_000_000
 MINUTE: Final = 60_000_000_000
+MAKER_STEP: Final = 10_000_000
+"""How often hftbacktest's maker looks, in ns."""
 A, C, F, M, N, R, T = (ord(letter) for letter in "ACFMNRT")
 
 
@@ -147,8 +149,72 @@ def hftbacktest(records: Records) -> Figure | None:
     return Figure("hftbacktest L3 replay", len(events), seconds, note=note)
 
 
+def hftbacktest_maker(records: Records) -> Figure | None:
+    """A market maker at the touch in hftbacktest, exact level-3 queue; None where not installed."""
+    if find_spec("hftbacktest") is None:
+        return None
+    hbt = importlib.import_module("hftbacktest")
+    events = hftbacktest_events(hbt, first(records, HFTBACKTEST_RECORDS))
+    quote = _maker(hbt)
+    quote(_backtest(hbt, events[:1000]), MAKER_STEP)  # compiles
+    run = _backtest(hbt, events)
+    started = time.thread_time()
+    orders = quote(run, MAKER_STEP)
+    seconds = time.thread_time() - started
+    note = "looks every 10 ms, converted beforehand"
+    return Figure("hftbacktest, a maker at the touch", len(events), seconds, rows=orders, note=note)
+
+
+def _maker(hbt: Any) -> Any:
+    """One contract on each side of the touch, following it; at most five held."""
+    numba = importlib.import_module("numba")
+    good_till_crossing, limit, buy = hbt.GTX, hbt.LIMIT, hbt.BUY
+
+    def quote(run, step):
+        sent = 0
+        while run.elapse(step) == 0:
+            run.clear_inactive_orders(0)
+            depth, position = run.depth(0), run.position(0)
+            bid_there = ask_there = False
+            orders = run.orders(0).values()
+            while orders.has_next():
+                order = orders.get()
+                if order.side == buy:
+                    stays = order.price_tick == depth.best_bid_tick and position < 5
+                    bid_there = True
+                else:
+                    stays = order.price_tick == depth.best_ask_tick and position > -5
+                    ask_there = True
+                if not stays and order.cancellable:
+                    run.cancel(0, order.order_id, False)
+            if not bid_there and position < 5 and depth.best_bid > 0:
+                sent += 1
+                number = np.uint64(2**62 + sent)
+                run.submit_buy_order(
+                    0, number, depth.best_bid, 1.0, good_till_crossing, limit, False
+                )
+            if not ask_there and position > -5 and depth.best_ask > 0:
+                sent += 1
+                number = np.uint64(2**62 + sent)
+                run.submit_sell_order(
+                    0, number, depth.best_ask, 1.0, good_till_crossing, limit, False
+                )
+        return sent
+
+    return numba.njit(quote)
+
+
 def _replay(hbt: Any, events: npt.NDArray[Any]) -> float:
     """Seconds to play events through, without orders of ours."""
+    run = _backtest(hbt, events)
+    started = time.thread_time()
+    while run.elapse(MINUTE) == 0:
+        pass
+    return time.thread_time() - started
+
+
+def _backtest(hbt: Any, events: npt.NDArray[Any]) -> Any:
+    """One future, latencies of a millisecond, first in first out."""
     asset = (
         hbt.BacktestAsset()
         .data([events])
@@ -160,11 +226,7 @@ def _replay(hbt: Any, events: npt.NDArray[Any]) -> float:
         .tick_size(0.25)
         .lot_size(1.0)
     )
-    run = hbt.HashMapMarketDepthBacktest([asset])
-    started = time.thread_time()
-    while run.elapse(MINUTE) == 0:
-        pass
-    return time.thread_time() - started
+    return hbt.HashMapMarketDepthBacktest([asset])
 
 
 def hftbacktest_events(hbt: Any, records: Records) -> npt.NDArray[Any]:
