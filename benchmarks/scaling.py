@@ -69,9 +69,9 @@ def efficiency(work: Seconds, plain: Seconds) -> float:
     """Share of two cores that two workers make use of, of the share that two loops do.
 
     ``work``: seconds of the same work by one worker and by two; ``plain``: of one loop and of
-    two side by side, which are twice the work.
+    two side by side, which are twice the work: more than two cores is what others took from one.
     """
-    return (work[0] / (2 * work[1])) / (plain[0] / plain[1])
+    return (work[0] / (2 * work[1])) / min(plain[0] / plain[1], 1.0)
 
 
 def best(measured: Callable[[int], float], runs: int) -> Seconds:
