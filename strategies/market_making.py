@@ -152,12 +152,15 @@ class MarketMaking(EventStrategy):
 
     def on_order(self, m: Market) -> None:
         self.heard(m)
+        if not m.is_working(m.update_order) and m.two_sided():
+            self.quote(m)
 
     def on_reject(self, m: Market) -> None:
         self.heard(m)
 
     def on_fill(self, m: Market) -> None:
-        if m.two_sided():
+        # Word that a filled order has ended follows at once: the side is quoted anew then.
+        if m.fill_left > 0 and m.two_sided():
             self.quote(m)
 
     def heard(self, m: Market) -> None:

@@ -19,9 +19,6 @@ from strategies.event import (
     state,
 )
 
-SETTLE = 1
-"""Tag of the timer that lets what is heard at one time be heard whole."""
-
 
 @dataclass
 class TrendFollowing(EventStrategy):
@@ -85,9 +82,6 @@ class TrendFollowing(EventStrategy):
         m.set_timer(m.opens_at + self.bar)
 
     def on_timer(self, m: Market) -> None:
-        if m.timer == SETTLE:
-            self.manage(m)
-            return
         if not math.isnan(self.high):
             self.end_bar(m.mid_ticks())
         m.set_timer(m.now + self.bar)
@@ -110,13 +104,12 @@ class TrendFollowing(EventStrategy):
         self.manage(m)
 
     def on_order(self, m: Market) -> None:
-        # An order's end is heard before fills of the same time: timers come after both.
-        m.set_timer(m.now, SETTLE)
+        self.manage(m)
 
     def on_reject(self, m: Market) -> None:
         if m.update_order == self.stop and not m.is_working(self.stop):
             self.leaving = True  # the market is already beyond it
-        m.set_timer(m.now, SETTLE)
+        self.manage(m)
 
     def manage(self, m: Market) -> None:
         busy = m.is_working(self.entry) or m.is_working(self.way_out)

@@ -209,7 +209,7 @@ def _too_late(sim: Sim, order: Scalar) -> Scalar:
     gone = row < 0 or row >= sim.meta[st.N_OWN] or sim.own[row, st.O_STATUS] != st.RESTING
     if gone:
         zero = np.int64(0)
-        tell(sim, np.int64(st.CLASS_ACK), np.int64(st.TELL_TOO_LATE), order, zero, zero, zero)
+        tell(sim, np.int64(st.CLASS_END), np.int64(st.TELL_TOO_LATE), order, zero, zero, zero)
     return gone
 
 

@@ -169,7 +169,7 @@ def place(
         own[row, st.O_REASON] = refusal
         own[row, st.O_ENDED] = max(time, meta[st.CLOCK])
         push(
-            sim, time, np.int64(st.CLASS_ACK), np.int64(st.TELL_ENDED), order, np.int64(0),
+            sim, time, np.int64(st.CLASS_END), np.int64(st.TELL_ENDED), order, np.int64(0),
             np.int64(st.REJECTED), refusal,
         )  # fmt: skip
     else:
@@ -237,7 +237,7 @@ def obey(sim: Sim, time: Scalar) -> None:
             refusal = _refused_replacement(sim, time, order, price, size)
             if refusal != st.WHY_NONE:
                 push(
-                    sim, time, np.int64(st.CLASS_ACK), np.int64(st.TELL_TOO_LATE), order,
+                    sim, time, np.int64(st.CLASS_END), np.int64(st.TELL_TOO_LATE), order,
                     np.int64(0), np.int64(0), refusal,
                 )  # fmt: skip
             else:

@@ -6,7 +6,8 @@ driver: a kernel that might run out of room stops *before* the step and says whi
 Times are ns.  The **venue's clock** is the running maximum of ``ts_event`` (snapshot rows
 apart); **our clock** is ``ts_recv`` and the latencies.  Both tell UTC, and one queue orders
 everything; at equal times: the market, our receipt of it (decisions at events), arrivals at the
-venue, acknowledgements, fills, timers (decisions on a grid among them); then as they were sent.
+venue, acknowledgements, fills, ends and refusals, timers (decisions on a grid among them); then as
+they were sent.
 """
 
 from __future__ import annotations
@@ -124,7 +125,15 @@ MARK_CLOCK, MARK_SESSION_END, MARK_KILL = range(3)
 # --- the queue of what is under way: a heap, int64[n, 8] -----------------------------------------
 H_TIME, H_CLASS, H_SEQ, H_KIND, H_ORDER, H_A, H_B, H_C = range(8)
 HEAP_COLUMNS: Final = 8
-CLASS_MARKET, CLASS_RECEIPT, CLASS_ARRIVAL, CLASS_ACK, CLASS_FILL, CLASS_TIMER = range(6)
+(
+    CLASS_MARKET,
+    CLASS_RECEIPT,
+    CLASS_ARRIVAL,
+    CLASS_ACK,
+    CLASS_FILL,
+    CLASS_END,  # an order's end is heard after its fills, a refusal after what explains it
+    CLASS_TIMER,
+) = range(7)
 (
     ARRIVE_NEW,
     ARRIVE_CANCEL,

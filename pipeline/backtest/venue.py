@@ -81,7 +81,7 @@ def end_order(sim: Sim, row: Scalar, status: Scalar, reason: Scalar) -> None:
     own[row, st.O_REASON] = reason
     own[row, st.O_ENDED] = meta[st.CLOCK]
     tell(
-        sim, np.int64(st.CLASS_ACK), np.int64(st.TELL_ENDED), row + meta[st.BASE],
+        sim, np.int64(st.CLASS_END), np.int64(st.TELL_ENDED), row + meta[st.BASE],
         own[row, st.O_FILLED], status, reason,
     )  # fmt: skip
 

@@ -178,7 +178,7 @@ def test_cancel_that_comes_too_late_is_told(interpret):
     )
     assert [h[:5] for h in result.heard] == [
         (22, 2, 0, 1, 0),
-        (27, 2, 0, 2, 0),
         (27, 1, 0, 1, px(100)),
+        (27, 2, 0, 2, 0),
         (31, 3, 0, 2, 9),
     ]

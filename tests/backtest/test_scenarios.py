@@ -246,9 +246,9 @@ def test_position_is_what_we_have_heard_of():
     rows = (order(10, MARKET, BUY, 1), order(20, LIMIT, BUY, 1, 99))
     result = run(tape, *rows, response=30)
 
-    # At 40 the fill of 10 is heard (and the order's end); the second is confirmed at 50.
+    # At 40 the fill of 10 is heard, then the order's end; the second is confirmed at 50.
     assert [(h[0], h[1], h[5]) for h in result.heard[:3]] == [
-        (40, WORD, 0), (40, FILL, 1), (50, WORD, 1),
+        (40, FILL, 1), (40, WORD, 1), (50, WORD, 1),
     ]  # fmt: skip
 
 

@@ -84,9 +84,9 @@ def test_a_position_and_gtc_orders_are_carried_and_timers_are_not(interpret):
     assert [(f.size, f.price, f.ts) for f in result.fills] == [(2, 101, 10), (1, 99, 3600)]
     marks = result.rows.marks
     assert marks[marks[:, st.M_KIND] == st.MARK_SESSION_END][:, st.M_POSITION].tolist() == [2, 3]
-    # In the second session it still knows what it holds: an order's end is heard before its fill.
+    # In the second session it still knows what it holds: an order's end is heard after its fill.
     heard = [(h[0], h[1], h[5]) for h in result.heard if 3000 < h[0] < 4999]
-    assert heard == [(3500, WORD, 2), (3600, WORD, 2), (3600, FILL, 3)]
+    assert heard == [(3500, WORD, 2), (3600, FILL, 3), (3600, WORD, 3)]
 
 
 def test_an_order_keeps_its_place_through_a_midnight_snapshot(interpret):

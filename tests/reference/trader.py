@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.reference.venue import Own, Venue
-from tests.reference.wire import ACK, TIMER, Wire
+from tests.reference.wire import END, TIMER, Wire
 
 
 class Trader:
@@ -59,7 +59,7 @@ class Trader:
 
     def word(self, time, what):
         """Word that does not come from the venue."""
-        self.wire.put(time, ACK, what)
+        self.wire.put(time, END, what)
 
     def decide(self, time, target, bid, ask):
         self.touch = {True: bid, False: ask}

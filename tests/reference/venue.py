@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tests.reference.plain_book import OTHER, PlainBook
-from tests.reference.wire import ACK, ARRIVAL, FILL, FROM_VENUE, TO_VENUE, Wire
+from tests.reference.wire import ACK, ARRIVAL, END, FILL, FROM_VENUE, TO_VENUE, Wire
 
 
 @dataclass
@@ -131,7 +131,7 @@ class Venue:
         if own in self.special:
             self.special.remove(own)
         own.status, own.reason, own.ended = status, reason, self.clock
-        self.tell(ACK, ("ended", own, own.filled, status, reason))
+        self.tell(END, ("ended", own, own.filled, status, reason))
 
     def end_all(self, status, reason, keep=()):
         for own in [*self.ranked("B"), *self.ranked("A"), *self.special]:
@@ -275,7 +275,7 @@ class Venue:
         if kind == "new":
             self.arrive_new(own)
         elif own is None or own.status != "resting":
-            self.tell(ACK, ("late", own, number))
+            self.tell(END, ("late", own, number))
         elif kind == "cancel":
             self.end(own, "cancelled", "asked")
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-MARKET, RECEIPT, ARRIVAL, ACK, FILL, TIMER = range(6)
+MARKET, RECEIPT, ARRIVAL, ACK, FILL, END, TIMER = range(7)
 """What happens first of what happens at the same time."""
 TO_US, TO_VENUE, FROM_VENUE = range(3)
 
