@@ -102,7 +102,7 @@ _compiling: set[str] = set()
 
 
 @contextlib.contextmanager
-def _alone(path: str) -> Iterator[None]:
+def alone(path: str) -> Iterator[None]:
     """No other process is here with the same path.  Where files cannot be locked, it may be."""
     with global_compiler_lock, contextlib.ExitStack() as stack:
         # The order is the same for all threads: numba's own lock, then the files.
@@ -117,7 +117,7 @@ def _alone(path: str) -> Iterator[None]:
 
 
 def _compile_alone(compiled: Any, lock: str, types: Any) -> Any:
-    with _alone(lock):
+    with alone(lock):
         return type(compiled).compile(compiled, types)
 
 

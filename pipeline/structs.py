@@ -298,13 +298,19 @@ def at_address(cls: type[Struct]) -> Any:
     return at
 
 
+_CHECKED: Final = {
+    "error_model": "numpy",
+    "boundscheck": True,
+    # Entries from Python and from C, which take as long to compile as a small function.
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+}
+
+
 def compilable(function: F) -> F:
     """A helper of methods: itself when called from Python, compiled with a compiled caller."""
-    plain: F = nb.extending.register_jitable(error_model="numpy", boundscheck=True)(function)
+    plain: F = nb.extending.register_jitable(**_CHECKED)(function)
     return plain
-
-
-_CHECKED: Final = {"error_model": "numpy", "boundscheck": True}
 
 
 def methods(cls: type[Struct], functions: Mapping[str, Callable[..., Any]]) -> None:

@@ -20,6 +20,7 @@ from pipeline.errors import RequestError
 from pipeline.jit import nb
 from pipeline.structs import Floats1, Ints1, Struct, Word, at_address, methods
 from strategies.event import EventStrategy
+from strategies.kept import compiled
 from strategies.layout import (
     CALLBACKS,
     FILL,
@@ -98,9 +99,8 @@ class Program:
                 return 1
             return 0
 
-        word = nb.types.int64
         try:
-            return nb.cfunc(word(word, word, word), error_model="numpy")(entry)
+            return compiled(self._memory, functions, entry)
         except (nb.core.errors.NumbaError, nb.core.errors.UnsupportedBytecodeError) as error:
             raise RequestError(_explain(self.strategy, error)) from error
 
