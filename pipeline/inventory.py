@@ -1,4 +1,4 @@
-"""What there is to use: features, labels, strategies, tables, runs, queries; for people."""
+"""What there is, for people: features, labels, strategies, tables, runs, sweeps, queries."""
 
 from __future__ import annotations
 
@@ -73,6 +73,7 @@ def listing(
         "strategies": _strategies,
         "tables": _tables,
         "runs": lambda: _runs(root),
+        "sweeps": lambda: _sweeps(root),
         "queries": _queries,
     }
     return makers[kind]()
@@ -153,6 +154,24 @@ def _runs(root: Path) -> Listing:
     frame = lake.scan("runs").collect()
     columns = [name for name in header if name in frame.columns]
     return columns, [list(row) for row in frame.select(columns).rows()]
+
+
+def _sweeps(root: Path) -> Listing:
+    from pipeline.lake import open_lake
+
+    lake = open_lake(root)
+    rows: list[list[Any]] = []
+    for sweep in map(lake.sweep, sorted(lake.sweep_ids())):
+        legs = sweep.rows
+        rows.append(
+            [sweep.sweep_id, legs["strategy"][0], ", ".join(sweep.axes), sweep.walk_forward or None,
+             legs["trial"].n_unique(), legs["run_id"].n_unique(), legs["done"].not_().sum(),
+             str(legs["first_session"].min()), str(legs["last_session"].max()), sweep.metric,
+             sweep.reading]
+        )  # fmt: skip
+    header = ["sweep_id", "strategy", "varied", "walk-forward", "trials", "runs", "failed", "first",
+              "last", "metric", "reading"]  # fmt: skip
+    return header, rows
 
 
 def _queries() -> Listing:

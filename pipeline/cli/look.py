@@ -169,13 +169,13 @@ def lineage(
     return OK
 
 
-KINDS = ("features", "labels", "strategies", "tables", "runs", "queries")
+KINDS = ("features", "labels", "strategies", "tables", "runs", "sweeps", "queries")
 
 
 def list_(
     call: Invocation,
     kind: Annotated[
-        str, typer.Argument(help="features, labels, strategies, tables, runs, queries.")
+        str, typer.Argument(help="features, labels, strategies, tables, runs, sweeps, queries.")
     ],
     words: Annotated[
         list[str] | None,
@@ -185,7 +185,7 @@ def list_(
         str | None, typer.Option("--cost", help="Features: row, window, state or grid only.")
     ] = None,
 ) -> int:
-    """List features, labels, strategies, tables, runs or named queries.
+    """List features, labels, strategies, tables, runs, sweeps or named queries.
 
     Example: mbo list features tier1 --cost row
     """

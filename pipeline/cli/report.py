@@ -38,8 +38,8 @@ def report(
 ) -> int:
     """Write one HTML page about a run, about several side by side, or about a sweep.
 
-    It opens offline: nothing is loaded.  --symbols, --start and --end narrow what is drawn of
-    fills, prices and positions, not the figures.
+    It opens offline: nothing is loaded.  --symbols narrows what is drawn of fills, prices and
+    positions, --start and --end the sessions whose fills are drawn; figures are of the whole run.
 
     Example: mbo report --open
     """

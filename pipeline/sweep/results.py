@@ -43,6 +43,12 @@ class SweepResult:
         (stored,) = self.lake.partitions("sweeps", sweep_id=self.sweep_id)
         return list(stored.notes["axes"])
 
+    @cached_property
+    def walk_forward(self) -> str:
+        """Its windows as asked for, ``train=20,test=5,step=5``; empty without."""
+        (stored,) = self.lake.partitions("sweeps", sweep_id=self.sweep_id)
+        return str(stored.notes["walk_forward"])
+
     def column(self, axis: str) -> str:
         """The column of :attr:`trials` with an axis's values: its name, or ``param_<name>``
         where a table has a column of that name (``window``).

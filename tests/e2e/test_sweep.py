@@ -67,6 +67,8 @@ def test_trials_are_runs_for_every_other_command(swept: tuple[Path, str]) -> Non
     assert len(rows) == 4
     assert all(row_id in listed for row_id in open_lake(lake).run_ids())
     assert len(open_lake(lake).run_ids()) == 4
+    _, row = mbo("list", "sweeps", "--lake", lake).checked().out.splitlines()
+    assert row.split()[:4] == [sweep_id, "mean_reversion", "entry_z,", "exit_z"]
 
 
 def test_json_has_the_trials(swept: tuple[Path, str]) -> None:

@@ -15,6 +15,7 @@ from pipeline.backtest.plan import plan_run
 from pipeline.backtest.tables import RUNS
 from pipeline.catalog import LakeCatalog
 from pipeline.errors import RequestError
+from pipeline.inventory import listing
 from pipeline.lake import open_lake
 from pipeline.schedule import StageSummary
 from pipeline.stage import Selection
@@ -69,6 +70,25 @@ def test_rows_are_the_declared_ones(swept):
     assert set(swept.rows["role"]) == {"all"}
     assert swept.rows["done"].all()
     assert swept.rows["sessions"].to_list() == [SESSIONS] * 4
+
+
+def test_sweeps_are_listed_with_what_was_varied_and_how_many_failed(lake, swept, side):
+    _, outcome, walked = walk(lake, side)
+    header, rows = listing("sweeps", SETTINGS, lake.root)
+    rows = {row[0]: dict(zip(header, row, strict=True)) for row in rows}
+    first, last = str(days(SESSIONS)[0]), str(days(SESSIONS)[-1])
+
+    assert list(rows) == sorted(open_lake(lake.root).sweep_ids())
+    assert rows[swept.sweep_id] == {
+        "sweep_id": swept.sweep_id, "strategy": "mean_reversion", "varied": "entry_z, exit_z",
+        "walk-forward": None, "trials": 4, "runs": 4, "failed": 0, "first": first, "last": last,
+        "metric": "net", "reading": "exact",
+    }  # fmt: skip
+    found = rows[outcome.sweep_id]
+    assert found["walk-forward"] == str(WALK)
+    assert found["runs"] == len(set(walked.rows["run_id"])) > found["trials"]
+    with pytest.raises(RequestError, match="listed whole"):
+        listing("sweeps", SETTINGS, lake.root, ["entry_z"])
 
 
 def test_profits_of_sessions_add_up_and_make_the_sharpe_ratio(swept):
@@ -240,6 +260,9 @@ def test_a_trial_that_fails_does_not_stop_the_others(lake, tmp_path):
     assert result.rows["done"].to_list() == [True, False]
     assert result.rows["value"].is_null().to_list() == [False, True]
     assert result.trials["net"].null_count() == 1
+    header, rows = listing("sweeps", SETTINGS, lake.root)
+    (row,) = (row for row in rows if row[0] == outcome.sweep_id)
+    assert (row[header.index("runs")], row[header.index("failed")]) == (2, 1)
     assert result.luck.trials == 1
     assert len(best_table(result)) == 2
 
