@@ -149,6 +149,11 @@ class Finding:
     def passed(self) -> bool:
         return not self.problems
 
+    @property
+    def silent(self) -> bool:
+        """Null in every row: nothing contradicts it, and nothing speaks for it."""
+        return self.null_share == 1 and not self.problems
+
 
 def check_columns(
     recording: Recording, columns: Sequence[Column], clock: str = "event", *, seed: int = 1

@@ -72,7 +72,7 @@ class CheckReport:
                 [
                     one.column.name,
                     "ok" if one.passed else "FAILED",
-                    "yes" if one.causal else "NO",
+                    "no values" if one.silent else "yes" if one.causal else "NO",
                     None if one.null_share is None else f"{one.null_share:.1%}",
                     None if one.first_value_s is None else f"{one.first_value_s:.1f} s",
                     _warm_up(one),
@@ -96,6 +96,11 @@ class CheckReport:
         count = len(self.findings)
         verdict = f"{failed:,} of {count:,} failed" if failed else f"all {count:,} passed"
         text = f"{verdict} on {self.rows:,} rows of {self.session}, clock {self.clock}"
+        if silent := sum(finding.silent for finding in self.findings):
+            text += (
+                f"; {silent:,} without a value in these rows, which shows nothing of them: take "
+                "more --rows, or a --set with the peers and fits they need"
+            )
         if self.left_out:
             text += f"; {self.left_out:,} left out: they need `{self.request}`"
         return text
@@ -111,7 +116,7 @@ class CheckReport:
                     "name": one.column.name,
                     "kind": one.column.family.kind,
                     "passed": one.passed,
-                    "causal": one.causal,
+                    "causal": None if one.silent else one.causal,
                     "problems": one.problems,
                     "null_share": one.null_share,
                     "low": one.low,

@@ -31,7 +31,7 @@ class Lines(Quiet):
     def warming(self, stage: str, seconds: float | None) -> None:
         if seconds is not None and seconds > 1.0:
             print(
-                f"{stage}: compiled kernels in {seconds:.1f} s (kept for next time)",
+                f"{stage}: kernels ready after {seconds:.1f} s (compiled once, then loaded)",
                 file=sys.stderr,
             )
 

@@ -69,14 +69,19 @@ def run_stages(
     return summaries
 
 
-def _nothing_matches(selection: Selection, catalog: Catalog) -> str:
+def flags_of(selection: Selection) -> str:
+    """A selection as it is typed: ``--symbols ES* --start 2025-05-01``."""
     words = {
         "--dataset": selection.dataset,
         "--symbols": selection.symbols,
         "--start": selection.start,
         "--end": selection.end,
     }
-    asked = " ".join(f"{name} {value}" for name, value in words.items() if value is not None)
+    return " ".join(f"{name} {value}" for name, value in words.items() if value is not None)
+
+
+def _nothing_matches(selection: Selection, catalog: Catalog) -> str:
+    asked = flags_of(selection)
     stored = catalog.partitions("mbo")
     symbols = sorted({item.partition["symbol"] for item in stored})
     days = sorted({item.partition["date"] for item in stored})

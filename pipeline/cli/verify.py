@@ -15,8 +15,9 @@ import typer
 
 from pipeline.cli.common import Invocation
 from pipeline.cli.look import text_table
-from pipeline.cli.stages import finish, load, run_stages
-from pipeline.errors import BAD_REQUEST, FAILED, RequestError
+from pipeline.cli.stages import finish, flags_of, load, run_stages
+from pipeline.errors import BAD_REQUEST, FAILED, OK, RequestError
+from pipeline.stage import Selection
 
 DAYS_BEFORE: Final = timedelta(days=7)
 
@@ -92,7 +93,11 @@ def _upstream(call: Invocation, *, explicit_raw: bool) -> int:
         start = call.selection.start - DAYS_BEFORE
         everything = replace(everything, selection=replace(call.selection, start=start))
     stages = load(["ingest", "instruments"], call.settings, explicit_raw=explicit_raw)
-    code = finish(everything, run_stages(everything, stages))
+    # What files of paths do not have is told in the words of the request, not of a passing lake.
+    summaries = run_stages(everything, stages, first=not explicit_raw)
+    code = finish(everything, summaries)
+    if explicit_raw and call.selection != Selection() and not summaries[-1].tasks and code == OK:
+        raise RequestError(f"nothing in the files given matches {flags_of(call.selection)}")
     mbo = LakeCatalog(call.root).partitions("mbo")
     if any(everything.selection.admits(item.partition) for item in mbo):
         stages = load(["book"], call.settings, explicit_raw=True)

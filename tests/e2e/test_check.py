@@ -75,6 +75,18 @@ def test_a_users_sound_features_pass_and_foresight_is_caught(feature_lake: Path)
     assert report["findings"][0]["causal"] is False
 
 
+def test_what_has_no_value_is_not_said_to_be_causal(feature_lake: Path) -> None:
+    """A window longer than the rows passes, and the check says that this shows nothing."""
+    arguments = ("check", "mid", "volatility_percentile", "--rows", "500", "--lake", feature_lake)
+    out = mbo(*arguments).checked().out
+    (line,) = [line for line in out.splitlines() if line.startswith("volatility_percentile ")]
+    assert "no values" in line
+    assert "all 2 passed" in out
+    assert "; 1 without a value in these rows" in out
+    report = json.loads(mbo(*arguments, "--json").checked().out)[0]
+    assert [one["causal"] for one in report["findings"]] == [True, None]
+
+
 def test_labels_fail_by_design(feature_lake: Path) -> None:
     caught = mbo("check", "y_return_1s", "mid", "--rows", "2000", "--lake", feature_lake)
     assert caught.code == 3

@@ -283,6 +283,14 @@ def test_wrong_requests(tmp_path: Path, sample_lake: Path) -> None:
     assert "`mbo ingest`" in refused("--lake", tmp_path / "none").err
 
 
+def test_a_selection_that_fits_no_file_is_told_in_its_own_words(real_data: Path) -> None:
+    for flags in (("--start", "2030-01-01"), ("--symbols", "ZZ*", "--end", "2024-07-03")):
+        result = mbo("verify", real_data / "esu4-vendor", *flags)
+        assert result.code == 2, result
+        last = result.err.strip().splitlines()[-1]
+        assert last == f"mbo: nothing in the files given matches {' '.join(flags)}"
+
+
 def test_a_damaged_file_is_a_failure_and_the_rest_is_compared(
     sample_raw: Path, tmp_path: Path
 ) -> None:

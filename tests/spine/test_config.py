@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from pipeline.config import load_settings
+from pipeline.config import Settings, load_settings
 from pipeline.errors import RequestError
+from pipeline.fitting import chosen_set
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def write(folder: Path, text: str) -> Path:
     path = folder / "research.toml"
     path.write_text(text)
     return path
+
+
+def test_the_examples_of_the_settings_file_work_as_they_stand(tmp_path: Path) -> None:
+    """Every commented key of the shipped file, uncommented: known, of its type, in range."""
+    setting = re.compile(r"# (\[\[?[a-z]\S*\]|[a-z_]+ = )")
+    lines = (ROOT / "research.toml").read_text().splitlines()
+    text = [line.removeprefix("# ") if setting.match(line) else line for line in lines]
+    path = write(tmp_path, "\n".join(text))
+    settings = load_settings(path, {})
+    for section in ("raw", "lake", "run", "book", "backtest"):
+        assert getattr(settings, section) == getattr(Settings(), section), section
+    assert settings.features.fits == Settings().features.fits
+    assert settings.features.memory == Settings().features.memory
+    for name in settings.features.sets:
+        assert chosen_set(settings.with_values(features={"set": name})).columns.features, name
 
 
 def test_environment_wins_over_file_and_file_over_default(tmp_path: Path) -> None:
