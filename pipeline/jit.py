@@ -172,6 +172,7 @@ def inline(function: F) -> F:
         error_model="numpy",
         boundscheck=os.environ.get("MBO_BOUNDSCHECK") == "1",
         forceinline=True,
+        no_cfunc_wrapper=True,
         _nrt=False,
     )(function)
     return compiled

@@ -32,6 +32,7 @@ from numba.core.registry import cpu_target
 
 from pipeline.jit import alone, cache_dir, nb
 from pipeline.structs import Struct
+from strategies.entry import Entry
 
 _numba: Any = nb.core
 _ccallback: Any = ccallback
@@ -44,7 +45,7 @@ _compiled: dict[str, Any] = {}
 """What this process has compiled or loaded, by fingerprint: machine code is never unloaded."""
 
 
-def compiled(memory: type[Struct], functions: Mapping[str, Any], entry: Any) -> Any:
+def compiled(memory: type[Struct], functions: Mapping[str, Any], entry: Entry) -> Any:
     """A C function of a strategy's entry: from memory, from disk, or compiled and kept there.
 
     Parameters
@@ -52,7 +53,7 @@ def compiled(memory: type[Struct], functions: Mapping[str, Any], entry: Any) -> 
     memory, functions
         The class of the strategy's memory and its methods.
     entry
-        A function of three int64 that returns one and depends on nothing else.
+        Made of these methods.
     """
     key = fingerprint(memory, functions)
     if key is None:
@@ -86,28 +87,33 @@ def fingerprint(memory: type[Struct], functions: Mapping[str, Callable[..., Any]
 class _Kept:
     """What numba asks for a function before it compiles it, and gives it to afterwards."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None, prepare: Callable[[], None]) -> None:
         self._path = path
+        self._prepare = prepare
 
     def load_overload(self, signature: Any, target: Any) -> Any:
         """What was kept; None where there is none, or what is there has been damaged."""
         del signature
-        with contextlib.suppress(Exception):
-            text = self._path.read_bytes()
-            content = text[_CHECKSUM:]
-            if hashlib.sha256(content).digest() == text[:_CHECKSUM]:
-                # As safe as numba's own files of kernels beside it, which are pickled too.
-                reduced = pickle.loads(content)  # noqa: S301
-                return _numba.compiler.CompileResult._rebuild(target, *reduced)  # noqa: SLF001
+        if self._path is not None:
+            with contextlib.suppress(Exception):
+                text = self._path.read_bytes()
+                content = text[_CHECKSUM:]
+                if hashlib.sha256(content).digest() == text[:_CHECKSUM]:
+                    # As safe as numba's own files of kernels beside it, which are pickled too.
+                    reduced = pickle.loads(content)  # noqa: S301
+                    return _numba.compiler.CompileResult._rebuild(target, *reduced)  # noqa: SLF001
         # Symbols are told apart by a count of the process: files of two processes that are
         # loaded by a third would take functions of one for those of the other.
-        _numba.bytecode.FunctionIdentity._unique_ids = itertools.count(secrets.randbits(60))  # noqa: SLF001
+        _numba.bytecode.FunctionIdentity._unique_ids = itertools.count(  # noqa: SLF001
+            secrets.randbits(60)
+        )
+        self._prepare()
         return None
 
     def save_overload(self, signature: Any, result: Any) -> None:
         """Keep it, where it can be."""
         del signature
-        if result.lifted or result.library.has_dynamic_globals:
+        if self._path is None or result.lifted or result.library.has_dynamic_globals:
             return  # it holds addresses of this process
         content = _numba.serialize.dumps(result._reduce())  # noqa: SLF001
         whole = self._path.with_name(f"{self._path.name}.{os.getpid()}")
@@ -117,11 +123,12 @@ class _Kept:
             whole.replace(self._path)
 
 
-def _c_function(entry: Any, path: Path | None) -> Any:
+def _c_function(entry: Entry, path: Path | None) -> Any:
     word = nb.types.int64
-    function = _ccallback.CFunc(entry, ((word, word, word), word), {}, {"error_model": "numpy"})
-    if path is not None:
-        function._cache = _Kept(path)  # noqa: SLF001
+    function = _ccallback.CFunc(
+        entry.function(), ((word, word, word), word), {}, {"error_model": "numpy"}
+    )
+    function._cache = _Kept(path, entry.prepare)  # noqa: SLF001
     function.compile()
     return function
 

@@ -18,19 +18,11 @@ import numpy as np
 
 from pipeline.errors import RequestError
 from pipeline.jit import nb
-from pipeline.structs import Floats1, Ints1, Struct, Word, at_address, methods
+from pipeline.structs import Floats1, Ints1, Struct, Word, methods, type_of
+from strategies.entry import Entry
 from strategies.event import EventStrategy
 from strategies.kept import compiled
-from strategies.layout import (
-    CALLBACKS,
-    FILL,
-    INITIALIZE,
-    MARKET_EVENT,
-    ORDER,
-    REJECT,
-    SESSION_START,
-    TIMER,
-)
+from strategies.layout import CALLBACKS
 from strategies.market import READS_BOOK, Market
 
 _SIGNATURE: Final = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
@@ -74,31 +66,10 @@ class Program:
     def _compile(self) -> Any:
         functions = self._functions
         methods(self._memory, functions)
-        own, market = at_address(self._memory), at_address(Market)
-        initialize, session, event, timer, fill, order, reject = (
-            _checked(functions.get(name, _nothing)) for name in CALLBACKS
-        )
-
-        def entry(number: int, instance: int, at: int) -> int:
-            try:
-                if number == MARKET_EVENT:
-                    event(own(instance), market(at))
-                elif number == INITIALIZE:
-                    initialize(own(instance), market(at))
-                elif number == SESSION_START:
-                    session(own(instance), market(at))
-                elif number == TIMER:
-                    timer(own(instance), market(at))
-                elif number == FILL:
-                    fill(own(instance), market(at))
-                elif number == ORDER:
-                    order(own(instance), market(at))
-                elif number == REJECT:
-                    reject(own(instance), market(at))
-            except Exception:
-                return 1
-            return 0
-
+        found = {
+            k: _checked(functions[name]) for k, name in enumerate(CALLBACKS) if name in functions
+        }
+        entry = Entry(found, type_of(self._memory), type_of(Market))
         try:
             return compiled(self._memory, functions, entry)
         except (nb.core.errors.NumbaError, nb.core.errors.UnsupportedBytecodeError) as error:
@@ -208,10 +179,6 @@ def _functions(cls: type[EventStrategy]) -> dict[str, Callable[..., Any]]:
 
 def _checked(function: Callable[..., Any]) -> Any:
     return nb.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_CHECKED)(function)
-
-
-def _nothing(self: Any, m: Any) -> None:  # noqa: ARG001 - a callback that was left out
-    return None
 
 
 def _plain(strategy: EventStrategy, memory: Struct) -> Any:

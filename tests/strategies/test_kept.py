@@ -20,6 +20,7 @@ from pipeline.jit import cache_dir, nb
 from pipeline.roots import ROOT
 from pipeline.structs import Ints1, Struct
 from strategies import kept
+from strategies.entry import Entry
 from strategies.layout import MARKET_EVENT
 from strategies.registry import load
 from strategies.running import Program
@@ -162,27 +163,29 @@ DAMAGE = {
 }
 
 
-def seven(number: int, instance: int, at: int) -> int:
-    return 7 + 0 * (number + instance + at)
-
-
 class Nothing(Struct):
     values: Ints1
 
 
-def called(function) -> int:
-    return int(function.ctypes(1, 2, 3))
+def fails(own, market) -> None:
+    raise ValueError("always")
+
+
+def called() -> int:
+    """What the entry of a callback that fails returns."""
+    entry = Entry({3: nb.njit(fails)}, nb.types.int64, nb.types.int64)
+    return int(kept.compiled(Nothing, {"fails": fails}, entry).ctypes(3, 0, 0))
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=list(DAMAGE))
 def test_a_damaged_file_is_compiled_anew(folder: Path, monkeypatch, damage) -> None:
-    assert called(kept.compiled(Nothing, {"seven": seven}, seven)) == 7
+    assert called() == 1
     (file,) = kept_files()
     damaged = damage(file.read_bytes())
     file.write_bytes(damaged)
     monkeypatch.setattr(kept, "_compiled", {})
 
-    assert called(kept.compiled(Nothing, {"seven": seven}, seven)) == 7
+    assert called() == 1
 
     assert kept_files() == [file]
     assert file.read_bytes() != damaged
@@ -191,7 +194,7 @@ def test_a_damaged_file_is_compiled_anew(folder: Path, monkeypatch, damage) -> N
 def test_a_folder_that_cannot_be_written_only_costs_time(folder: Path, monkeypatch) -> None:
     (folder / "file").write_text("")
     monkeypatch.setenv("MBO_CACHE_DIR", str(folder / "file"))
-    assert called(kept.compiled(Nothing, {"seven": seven}, seven)) == 7
+    assert called() == 1
 
 
 def test_what_cannot_be_looked_into_is_not_kept(folder: Path) -> None:
