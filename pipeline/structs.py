@@ -33,7 +33,7 @@ from typing import (
     get_origin,
     get_type_hints,
 )
-from weakref import WeakValueDictionary
+from weakref import WeakSet, WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -306,11 +306,19 @@ _CHECKED: Final = {
     "no_cfunc_wrapper": True,
 }
 
+_helpers: WeakSet[Callable[..., Any]] = WeakSet()
+
 
 def compilable(function: F) -> F:
     """A helper of methods: itself when called from Python, compiled with a compiled caller."""
     plain: F = nb.extending.register_jitable(**_CHECKED)(function)
+    _helpers.add(plain)
     return plain
+
+
+def is_compilable(function: Callable[..., Any]) -> bool:
+    """Whether compiled code can call a Python function: a :func:`compilable`."""
+    return function in _helpers
 
 
 def methods(cls: type[Struct], functions: Mapping[str, Callable[..., Any]]) -> None:
@@ -331,5 +339,6 @@ def _declare(kind: Any, name: str, function: Callable[..., Any]) -> None:
         del self, args, kwargs
         return function
 
+    choose.__name__ = name  # what the compiler calls it by in its messages
     choose.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
     nb.extending.overload_method(kind, name, jit_options=_CHECKED)(choose)

@@ -301,7 +301,9 @@ def _known(m: Any, order: Any, column: Any) -> int:
 @compilable
 def _need_book(m: Any) -> None:
     if not m.has_book:
-        raise RuntimeError("book")
+        raise RuntimeError(
+            "the book is kept where the source of a strategy has m.levels and the like"
+        )
 
 
 @compilable

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import re
 import sys
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Final
 
 from pipeline.errors import RequestError
+from strategies.checking import check
 from strategies.event import EventStrategy
 from strategies.interface import SignalStrategy, Strategy
 
@@ -22,6 +25,21 @@ BUILT_IN: Final = {
     "trend_following": "strategies.trend_following:TrendFollowing",
 }
 """A built-in strategy is a line here and a module of its own."""
+
+_DATACLASS: Final = {
+    r"mutable default <class '(\w+)'> for field (\w+)": (
+        "{1} starts as a {0}; state is int, float, bool, or an array: state_array(float, 64)"
+    ),
+    r"'(\w+)' is a field but has no type annotation": "{0} has no type; write {0}: int = ...",
+    r"non-default argument '(\w+)' follows": "{0} has no first value; write {0}: int = state(0)",
+    r"cannot inherit frozen dataclass from a non-frozen": (
+        "an event strategy changes its state; write @dataclass without frozen"
+    ),
+    r"cannot inherit non-frozen dataclass from a frozen": (
+        "a signal strategy does not change; write @dataclass(frozen=True)"
+    ),
+}
+"""What dataclasses say of a class, and what to do about it."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +69,15 @@ def load(name: str) -> Loaded:
     ------
     RequestError
         For an unknown name (naming the nearest), a file that is not there or fails to load,
-        a file without the class asked for.
+        a file without the class asked for, mistakes in an event strategy.
     """
     path, colon, attribute = name.rpartition(":")
     if colon and path.endswith(".py"):
         return _from_file(Path(path), attribute)
     if name.endswith(".py"):
-        raise RequestError(f"{name}: say which strategy of the file, as in {name}:MyStrategy")
+        found = sorted(_known(_module(Path(name), _hash(Path(name))))) if _is_file(name) else []
+        example = " or ".join(f"{name}:{one}" for one in found or ["MyStrategy"])
+        raise RequestError(f"{name}: say which strategy of the file, as in {example}")
     if name not in BUILT_IN:
         raise RequestError.unknown("strategy", name, BUILT_IN)
     module_name, _, attribute = BUILT_IN[name].partition(":")
@@ -65,10 +85,20 @@ def load(name: str) -> Loaded:
     return Loaded(name, _strategy(module, attribute, name), _hash(Path(str(module.__file__))))
 
 
+def _is_file(name: str) -> bool:
+    if not Path(name).is_file():
+        raise RequestError.missing_path(Path(name))
+    return True
+
+
 def _from_file(path: Path, attribute: str) -> Loaded:
-    if not path.is_file():
-        raise RequestError.missing_path(path)
+    _is_file(str(path))
     source = _hash(path)
+    return Loaded(attribute, _strategy(_module(path, source), attribute, str(path)), source)
+
+
+def _module(path: Path, source: str) -> ModuleType:
+    """A file of the user's, loaded once as long as its source is the same."""
     module_name = f"_strategy_{source[:16]}"
     module = sys.modules.get(module_name)
     if module is None:
@@ -79,23 +109,52 @@ def _from_file(path: Path, attribute: str) -> Loaded:
         sys.modules[module_name] = module  # dataclasses look their module up
         try:
             spec.loader.exec_module(module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             del sys.modules[module_name]
-            raise RequestError(f"{path}: {type(error).__name__}: {error}") from error
-    return Loaded(attribute, _strategy(module, attribute, str(path)), source)
+            raise RequestError(_explain(path, error)) from error
+    return module
 
 
-def _strategy(module: ModuleType, attribute: str, where: str) -> type[Strategy]:
-    known = {
+def _explain(path: Path, error: BaseException) -> str:
+    """Why a file cannot be loaded, and in which line."""
+    if isinstance(error, RequestError):
+        return str(error)
+    line = error.lineno if isinstance(error, SyntaxError) else None
+    for place in traceback.extract_tb(error.__traceback__):
+        if place.filename == str(path):
+            line = place.lineno
+    where = f"{path}, line {line}" if line else str(path)
+    said = error.msg if isinstance(error, SyntaxError) else str(error)
+    for pattern, advice in _DATACLASS.items():
+        if found := re.match(pattern, said):
+            return f"{where}: {advice.format(*found.groups())}"
+    return f"{where}: {type(error).__name__}: {said}"
+
+
+def _known(module: ModuleType) -> dict[str, type[Strategy]]:
+    """The strategies of a module by name."""
+    return {
         name: value
         for name, value in vars(module).items()
         if isinstance(value, type)
         and issubclass(value, SignalStrategy | EventStrategy)
         and value not in (SignalStrategy, EventStrategy)
     }
+
+
+def _strategy(module: ModuleType, attribute: str, where: str) -> type[Strategy]:
+    known = _known(module)
     if attribute not in known:
+        if attribute in vars(module):
+            raise RequestError(
+                f"{where}: {attribute} is no strategy; write class {attribute}(EventStrategy) or "
+                f"class {attribute}(SignalStrategy)"
+            )
         raise RequestError.unknown("strategy", attribute, known, where=where)
-    return known[attribute]
+    strategy = known[attribute]
+    if issubclass(strategy, EventStrategy):
+        check(strategy)
+    return strategy
 
 
 def _hash(path: Path) -> str:

@@ -9,21 +9,23 @@ from __future__ import annotations
 import ctypes
 import inspect
 import re
+import traceback
 import types as python_types
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from pipeline.errors import RequestError
 from pipeline.jit import nb
 from pipeline.structs import Floats1, Ints1, Struct, Word, methods, type_of
+from strategies.checking import check_code, own_bases
 from strategies.entry import Entry
 from strategies.event import EventStrategy
+from strategies.explaining import explain
 from strategies.kept import compiled
 from strategies.layout import CALLBACKS
 from strategies.market import READS_BOOK, Market
+from strategies.reading import file_of
 
 _SIGNATURE: Final = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 _CHECKED: Final = {"error_model": "numpy", "boundscheck": True, "nogil": True}
@@ -64,6 +66,7 @@ class Program:
         return running
 
     def _compile(self) -> Any:
+        check_code(type(self.strategy))
         functions = self._functions
         methods(self._memory, functions)
         found = {
@@ -73,7 +76,7 @@ class Program:
         try:
             return compiled(self._memory, functions, entry)
         except (nb.core.errors.NumbaError, nb.core.errors.UnsupportedBytecodeError) as error:
-            raise RequestError(_explain(self.strategy, error)) from error
+            raise explain(self.strategy, error) from error
 
 
 class Running:
@@ -95,6 +98,19 @@ class Running:
         self._entry = entry
         address = getattr(entry, "address", None)
         self.address = int(address or ctypes.cast(entry, ctypes.c_void_p).value or 0)
+
+    def retrace(self, number: int, market: Market) -> BaseException | None:
+        """What a compiled callback raised: it is called again in Python, on the memory as it was
+        left.  None where it does not fail again.
+        """
+        self.interpreted()(number, self.instance, market.address)
+        return self.error
+
+    def place(self, error: BaseException) -> traceback.FrameSummary:
+        """Where something was raised: in the strategy's own code as far as there is any."""
+        frames = traceback.extract_tb(error.__traceback__)
+        files = {str(file_of(base)) for base in own_bases(type(self.program.strategy))}
+        return next((frame for frame in reversed(frames) if frame.filename in files), frames[-1])
 
     def interpreted(self) -> Callable[[int, int, int], int]:
         """The same entry in Python."""
@@ -120,8 +136,8 @@ class Running:
 
 def reads_book(strategy: type[EventStrategy]) -> bool:
     """Whether its source mentions what needs the book beyond the touch."""
-    source = inspect.getsourcefile(strategy)
-    text = Path(source).read_text() if source else ""
+    files = {file for base in own_bases(strategy) if (file := file_of(base))}
+    text = "".join(file.read_text() for file in files)
     return any(re.search(rf"\.{name}\b", text) for name in READS_BOOK)
 
 
@@ -197,28 +213,3 @@ def _plain(strategy: EventStrategy, memory: Struct) -> Any:
     object.__setattr__(plain, "_memory", memory)
     type.__setattr__(type(plain), "__setattr__", write)
     return plain
-
-
-def _explain(strategy: EventStrategy, error: Exception) -> str:
-    """The pages of numba in one line: where, and what."""
-    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
-    places = re.findall(r'File "([^"]+)", line (\d+)', text)
-    source = inspect.getsourcefile(type(strategy))
-    own = [line for path, line in places if source and Path(path).name == Path(source).name]
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    telling = [
-        line
-        for line in lines
-        if re.match(
-            r"(\w+ of \w+ cannot be|Unknown attribute|No implementation|Cannot|Invalid|name"
-            r"|NameError|'|Use of)",
-            line,
-        )
-    ]
-    what = (telling or lines)[0]
-    if isinstance(error, nb.core.errors.UnsupportedBytecodeError):
-        # An import, a format specification: its own text says which, and where.
-        what = re.sub(r"\s*Raised from .*", "", lines[0])
-        own = re.findall(r"\((\d+)\)\s*$", lines[-1])
-    where = f", line {own[-1]}" if own else ""
-    return f"{type(strategy).__name__}{where}: cannot be compiled: {what}"

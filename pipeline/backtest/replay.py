@@ -6,7 +6,6 @@ session, and hands out the rows that are final, so that memory does not grow wit
 
 from __future__ import annotations
 
-import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -340,13 +339,13 @@ class Replay:
         where = f"{name}.{callback} at {now}"
         if self.sim.block[la.WORD["overflow"]]:
             return InputError(f"{where}: more than {la.COMMANDS} commands in one callback")
-        error = self.running.error
+        number = int(meta[st.FAILED]) - 1
+        error = self.running.error or self.running.retrace(number, self.market())
         if error is None:
             return InputError(f"{where}: it raised an error; run with --interpret to see which")
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        failure = InputError(
-            f"{where}: {type(error).__name__}: {error} ({place.filename}, line {place.lineno})"
-        )
+        place = self.running.place(error)
+        said = f"{type(error).__name__}: {error}".removesuffix(": ")
+        failure = InputError(f"{place.filename}, line {place.lineno}: {where}: {said}")
         failure.__cause__ = error
         return failure
 

@@ -15,6 +15,8 @@ from pipeline.backtest.options import Limits
 from pipeline.backtest.tables import READINGS
 from pipeline.config import RiskSettings, Settings
 from pipeline.errors import RequestError
+from strategies.checking import check_code
+from strategies.event import EventStrategy
 from strategies.interface import Strategy, build, parameters
 from strategies.registry import Loaded, load
 
@@ -135,9 +137,12 @@ def prepare(
     Raises
     ------
     RequestError
-        For an unknown strategy, parameter, reading, duration or amount.
+        For an unknown strategy, parameter, reading, duration or amount, and for mistakes in an
+        event strategy.
     """
     loaded = load(strategy)
+    if issubclass(loaded.strategy, EventStrategy):
+        check_code(loaded.strategy, interpret=interpret)
     given: dict[str, str] = {}
     for text in texts:
         name, equals, value = text.partition("=")

@@ -390,8 +390,10 @@ def test_event_strategy_of_a_file_runs_compiled_and_interpreted_alike(lake, tmp_
     ("first", "interpret", "says"),
     [
         ("self.n = [1][self.n + 7]", True, "IndexError"),
-        ("raise ValueError", False, "run with --interpret"),
-        ("m.cash = 5", True, "cash of Market cannot be assigned"),
+        ("raise ValueError('of mine')", False, "line 16: Hello.on_market_event at 2025-06-0"),
+        ("raise ValueError('of mine')", False, "ValueError: of mine"),
+        ("m.feature(5 + m.now - m.now)", False, "line 16: Hello.on_market_event at 2025-06-0"),
+        ("market = m; market.cash = 5", True, "cash of Market cannot be assigned"),
         ("for _ in range(300): m.cancel_all()", False, "more than 256 commands"),
     ],
 )
@@ -405,8 +407,9 @@ def test_callback_that_fails_is_named_with_its_time(lake, tmp_path, first, inter
 
 
 def test_strategy_that_cannot_be_compiled_says_where(lake, tmp_path):
-    _, summaries = event_run(lake, hello(tmp_path, "m.nonsense"))
+    _, summaries = event_run(lake, hello(tmp_path, "m.buy('x', 1)"))
 
     (_, told), *_ = summaries[0].failed
-    assert "Hello, line 16: cannot be compiled" in told
-    assert "nonsense" in told
+    assert "hello.py, line 16: Hello: `m.buy('x', 1)` cannot be compiled" in told
+    with pytest.raises(RequestError, match=r"line 16: .*no 'nonsense'"):
+        event_run(lake, hello(tmp_path, "m.nonsense"))
