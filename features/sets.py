@@ -205,7 +205,9 @@ def load_user_features(path: Path) -> str:
     try:
         source = path.read_bytes()
     except OSError as error:
-        raise RequestError(f"{path}: {error.strerror}") from None
+        raise RequestError(
+            f"{path}: {error.strerror}; features.files in research.toml names it"
+        ) from None
     digest = hashlib.sha256(source).hexdigest()
     name = f"user_features_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
     if getattr(sys.modules.get(name), "__digest__", None) == digest:
