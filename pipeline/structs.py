@@ -40,6 +40,7 @@ import numpy.typing as npt
 from llvmlite import ir
 
 from pipeline.jit import F, nb
+from pipeline.narrowing import Strict
 
 types: Any = nb.types
 
@@ -341,4 +342,5 @@ def _declare(kind: Any, name: str, function: Callable[..., Any]) -> None:
 
     choose.__name__ = name  # what the compiler calls it by in its messages
     choose.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
-    nb.extending.overload_method(kind, name, jit_options=_CHECKED)(choose)
+    options = _CHECKED | {"pipeline_class": Strict}
+    nb.extending.overload_method(kind, name, jit_options=options)(choose)

@@ -31,6 +31,7 @@ _SIGNS: Final = {
 }  # fmt: skip
 
 _SAID: Final = (
+    (r"stores a (float) in an (int)", "a float is put where ints are kept; write int(...)"),
     (r"Cannot cast (.+?) to (.+?)(?::|$)", "{1} is assigned {0}"),
     (r"Cannot unify (.+?) and (.+?) for '([^']+)'", "{0} in one place, {1} in another; keep one"),
     (r"Can't unify return type from the following types: (.+)",

@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from pipeline.jit import nb
+from pipeline.narrowing import Strict
 from pipeline.structs import Floats1, Ints1, Struct, Word, methods, type_of
 from strategies.checking import check_code, own_bases
 from strategies.entry import Entry
@@ -194,7 +195,8 @@ def _functions(cls: type[EventStrategy]) -> dict[str, Callable[..., Any]]:
 
 
 def _checked(function: Callable[..., Any]) -> Any:
-    return nb.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_CHECKED)(function)
+    options = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "pipeline_class": Strict}
+    return nb.njit(**options, **_CHECKED)(function)
 
 
 def _plain(strategy: EventStrategy, memory: Struct) -> Any:

@@ -40,6 +40,7 @@ FIELDS = """\
     n: int = state(0)
     r: float = state(0.0)
     flag: bool = state(False)
+    steps: Ints1 = state_array(int, 4)
     past: Floats1 = state_array(float, 4)
     window: str = parameter("60s", "", "of the feature")
     LIMIT = 5
@@ -131,6 +132,8 @@ def test_in_a_callback(tmp_path: Path, line: str, says: str) -> None:
     ("line", "says"),
     [
         ("self.n = 'x'", "`self.n = 'x'.*an int is assigned a text"),
+        ("self.n = m.bid / 2", "a float is put where ints are kept; write int"),
+        ("self.steps[0] = 2.5", "a float is put where ints are kept; write int"),
         ("self.n = None", "an int is assigned None"),
         ("self.n = [1, 2]", "an int is assigned a list"),
         ("self.n = m.position + 'a'", r"\+ does not take an int, a text"),
