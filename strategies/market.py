@@ -13,7 +13,8 @@ from typing import Any, Final
 import numpy as np
 
 from pipeline.book import orders as ob
-from pipeline.book.layout import Book
+from pipeline.book.layout import Book, Scalar
+from pipeline.jit import kernel
 from pipeline.structs import Floats1, Ints1, Ints2, Struct, Word, at_address, compilable, methods
 from strategies import layout as la
 from strategies.layout import (
@@ -309,21 +310,34 @@ def _need_book(m: Any) -> None:
 @compilable
 def _level(m: Any, side: Any, depth: Any, column: Any) -> int:
     _need_book(m)
-    book, s = m.seen, _side(side)
-    if depth < 0 or depth >= ob.n_levels(book, s):
-        return NO_PRICE if column == ob.PRICE else 0
-    return book.levels[ob.level_at(book, s, np.int64(depth)), column]  # type: ignore[no-any-return]
+    return _word_at(m.seen, _side(side), np.int64(depth), np.int64(column))  # type: ignore[no-any-return]
 
 
 @compilable
 def _ahead(m: Any, order: Any) -> int:
     _need_book(m)
-    book = m.seen
     marker = _known(m, order, la.K_MARKER)
     if marker < 0:
         return -1  # a stop that waits, or a peg without a touch
-    level = ob.find_level(book, _side(_known(m, order, la.K_SIDE)), _known(m, order, la.K_PRICE))
-    ahead = 0
+    side = _side(_known(m, order, la.K_SIDE))
+    return _before(m.seen, side, _known(m, order, la.K_PRICE), marker)  # type: ignore[no-any-return]
+
+
+# Kept on disk as kernels are: strategies that read the book link them, and need not compile them.
+
+
+@kernel
+def _word_at(book: Book, side: Scalar, depth: Scalar, column: Scalar) -> Scalar:
+    if depth < 0 or depth >= ob.n_levels(book, side):
+        return np.int64(NO_PRICE) if column == ob.PRICE else np.int64(0)
+    return book.levels[ob.level_at(book, side, depth), column]
+
+
+@kernel
+def _before(book: Book, side: Scalar, price: Scalar, marker: Scalar) -> Scalar:
+    """Contracts at a price that joined its queue up to a marker."""
+    level = ob.find_level(book, side, price)
+    ahead = np.int64(0)
     if level >= 0:
         slot = ob.first_order(book, level)
         while slot >= 0:
