@@ -53,7 +53,8 @@ class Program:
         self.interpret = interpret
         self._memory = _memory_class(strategy)
         self._functions = _functions(type(strategy))
-        self._entry = None if interpret else self._compile()
+        # Without numba's compiler kernels are interpreted, and call Python.
+        self._entry = None if interpret or nb.config.DISABLE_JIT else self._compile()
 
     @property
     def callbacks(self) -> list[str]:

@@ -51,6 +51,13 @@ def test_stop_is_reached_by_the_furthest_print_of_an_event_not_by_the_last():
     assert result.brief == [(1, 101.0, "took_depth")]
 
 
+def test_stop_is_not_reached_by_prints_of_events_before_it():
+    tape = opening().event(20, "T B 102 1 #0", "T B 101 1 #0").event(40, "A B 98 1 #77")
+    result = run(tape, order(30, STOP, BUY, 1, extra=102))
+
+    assert (result.brief, ends(result)) == ([], [("expired", "session_end")])
+
+
 def test_sell_stop_is_reached_from_above():
     tape = print_at(opening(), 20, 99, "A")
     result = run(tape, order(10, STOP, SELL, 12, extra=99.5))

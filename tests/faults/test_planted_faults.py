@@ -30,6 +30,8 @@ class Fault:
 
 
 BOOK = "tests/book/test_claims.py tests/book/test_claims_of_rows.py"
+SIMULATOR = "tests/backtest/test_scenarios.py"
+PLAIN = "tests/backtest/test_against_plain.py"
 FAULTS = [
     Fault(
         "fills applied to the book",
@@ -163,6 +165,139 @@ FAULTS = [
         "            elif reading == st.EXACT:\n                i += 1\n                continue",
         "            elif reading == st.EXACT:\n                pass",
         "tests/backtest/test_fill_rules.py",
+    ),
+    Fault(
+        "what is ahead is counted before the order arrives",
+        "pipeline/backtest/venue.py",
+        "        ahead, orders = book.levels[level, ob.TOTAL], book.levels[level, ob.COUNT]",
+        "        ahead, orders = np.int64(0), book.levels[level, ob.COUNT]",
+        PLAIN,
+    ),
+    Fault(
+        "the same depth is taken twice",
+        "pipeline/backtest/venue.py",
+        "                sim.taken[slot] += size\n",
+        "",
+        SIMULATOR,
+    ),
+    Fault(
+        "the rest of an IOC waits in the queue",
+        "pipeline/backtest/arriving.py",
+        "    return own[row, st.O_PRICE] == UNDEF_PRICE or tif == la.IOC or tif == la.FOK",
+        "    return own[row, st.O_PRICE] == UNDEF_PRICE or tif == la.FOK",
+        PLAIN,
+    ),
+    Fault(
+        "an order to fill or kill is filled in part",
+        "pipeline/backtest/arriving.py",
+        "    if own[row, st.O_TIF] == la.FOK and available(sim, row) < remaining(sim, row):",
+        "    if own[row, st.O_TIF] == la.FOK and available(sim, row) == 0:",
+        SIMULATOR,
+    ),
+    Fault(
+        "a post-only order takes",
+        "pipeline/backtest/arriving.py",
+        "    if own[row, st.O_POST_ONLY] != 0 and matching and available(sim, row) > 0:",
+        "    if own[row, st.O_POST_ONLY] > 1 and matching and available(sim, row) > 0:",
+        SIMULATOR,
+    ),
+    Fault(
+        "a stop is judged by the last print alone",
+        "pipeline/backtest/arriving.py",
+        "        reached = meta[st.TRADE_HIGH] if side == ob.BID else meta[st.TRADE_LOW]",
+        "        reached = meta[st.TRADE_PRICE]",
+        SIMULATOR,
+    ),
+    Fault(
+        "a stop is reached by prints of events before",
+        "pipeline/backtest/arriving.py",
+        "        hit = meta[st.E_TRADED] > 0 and ob.key_of(",
+        "        hit = meta[st.TRADE_PRICE] != UNDEF_PRICE and ob.key_of(",
+        SIMULATOR,
+    ),
+    Fault(
+        "a larger size keeps its place",
+        "pipeline/backtest/arriving.py",
+        "    keeps = size <= own[row, st.O_SIZE] and price == own",
+        "    keeps = price == own",
+        PLAIN,
+    ),
+    Fault(
+        "a pegged order stays behind",
+        "pipeline/backtest/arriving.py",
+        "            if _follow(sim, row):\n                _tell_place(sim, row)\n",
+        "",
+        SIMULATOR,
+    ),
+    Fault(
+        "we trade with ourselves",
+        "pipeline/backtest/arriving.py",
+        "    if meta[st.N_LIVE + 1 - side] == 0:",
+        "    if meta[st.N_LIVE + 1 - side] >= 0:",
+        SIMULATOR,
+    ),
+    Fault(
+        "a clear leaves our orders alone",
+        "pipeline/backtest/rules.py",
+        "    end_all(sim, np.int64(st.CANCELLED), np.int64(st.WHY_CLEARED), np.int64(-1))\n",
+        "",
+        SIMULATOR,
+    ),
+    Fault(
+        "the pessimistic reading fills at the limit",
+        "pipeline/backtest/rules.py",
+        "            if reading == st.PESSIMISTIC:\n                return\n            reason",
+        "            reason",
+        PLAIN,
+    ),
+    Fault(
+        "an execution fills more of ours than it was for",
+        "pipeline/backtest/rules.py",
+        "        left -= part\n        if not whole:\n            return\n\n\n@inner\ndef auction",
+        "        if not whole:\n            return\n\n\n@inner\ndef auction",
+        PLAIN,
+    ),
+    Fault(
+        "an auction fills beyond its volume",
+        "pipeline/backtest/rules.py",
+        "            meta[st.E_AUCTION_USED + side] += part\n",
+        "",
+        PLAIN,
+    ),
+    Fault(
+        "orders reach the venue at once",
+        "pipeline/backtest/wire.py",
+        "    due = max(time + latency(sim, np.int64(st.TO_VENUE), time), meta[st.CLOCK])",
+        "    due = max(time, meta[st.CLOCK])",
+        PLAIN,
+    ),
+    Fault(
+        "word of the venue overtakes word before it",
+        "pipeline/backtest/wire.py",
+        "    time = max(time, meta[st.LAST_TOLD])\n",
+        "",
+        PLAIN,
+    ),
+    Fault(
+        "fees are earned",
+        "pipeline/backtest/desk.py",
+        "        sim.reals[FEES] += sim.rates[session, c] * size * 1e-9",
+        "        sim.reals[FEES] -= sim.rates[session, c] * size * 1e-9",
+        PLAIN,
+    ),
+    Fault(
+        "the kill switch holds on to its position",
+        "pipeline/backtest/executor.py",
+        "    meta[st.HALTED] = why\n    meta[st.X_FLATTEN] = 1\n",
+        "    meta[st.HALTED] = why\n    meta[st.X_FLATTEN] = 0\n",
+        SIMULATOR,
+    ),
+    Fault(
+        "orders of the day outlive their session",
+        "pipeline/backtest/venue.py",
+        "            if own[sim.live[side, i], st.O_TIF] == kept:",
+        "            if kept >= 0:",
+        PLAIN,
     ),
 ]
 
