@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,12 @@ def find_real_data() -> Path | None:
     named = os.environ.get("MBO_TEST_DATA_PATH")
     candidates = [Path(named)] if named else [ROOT.parent / "shared" / "data"]
     return next((path for path in candidates if (path / "SOURCES.md").is_file()), None)
+
+
+# A shell's background job ignores interrupts, and so does all that it starts: programs that are
+# interrupted here would never end.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
