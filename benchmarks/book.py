@@ -152,7 +152,6 @@ def stage_figures(workload: Workload, folder: Path) -> Iterator[Figure]:
     warm = ["--lake", str(folder / "warm"), "--workers", "1", "--quiet"]
     lake = ["--lake", str(folder / "lake"), "--workers", "1", "--quiet"]
     run_process([*MBO, "ingest", str(small.path), *warm])
-    run_process([*MBO, "book", *warm])  # compiles
     run_process([*MBO, "ingest", str(workload.path), *lake])
     for what, materialise, flow in (
         ("depth 10 and flow", "full", "true"),
@@ -160,6 +159,7 @@ def stage_figures(workload: Workload, folder: Path) -> Iterator[Figure]:
         ("touch", "touch", "false"),
     ):
         settings = {"MBO_BOOK__MATERIALISE": materialise, "MBO_BOOK__FLOW": flow}
+        run_process([*MBO, "book", "--force", *warm], **settings)  # compiles
         wall, cpu, peak = run_process([*MBO, "book", "--force", *lake], **settings)
         yield Figure(f"`mbo book`, {what}", workload.records, wall, cpu, peak)
 

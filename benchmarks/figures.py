@@ -7,10 +7,12 @@ a shared machine drifts.
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -129,6 +131,18 @@ def decompress(path: Path) -> float:
     return time.perf_counter() - started
 
 
+_LAUNCHER: Final = """
+import json, os, sys, time
+started = time.perf_counter()
+child = os.spawnvp(os.P_NOWAIT, sys.argv[2], sys.argv[2:])
+_, status, usage = os.wait4(child, 0)
+wall, cpu = time.perf_counter() - started, usage.ru_utime + usage.ru_stime
+with open(sys.argv[1], "w") as file:
+    json.dump([status, wall, cpu, usage.ru_maxrss / 1024], file)
+"""
+"""A small process between: a command's peak counts the memory of the process that starts it."""
+
+
 def run_process(arguments: Sequence[str], **environment: str) -> tuple[float, float, float]:
     """Wall seconds, CPU seconds and peak MiB of a command.
 
@@ -137,13 +151,13 @@ def run_process(arguments: Sequence[str], **environment: str) -> tuple[float, fl
     MboError
         If it fails.
     """
-    started = time.perf_counter()
-    process = subprocess.Popen(
-        arguments, stdout=subprocess.DEVNULL, env={**os.environ, **environment}
-    )
-    _, status, usage = os.wait4(process.pid, 0)
-    wall = time.perf_counter() - started
-    process.returncode = os.waitstatus_to_exitcode(status)
+    with tempfile.TemporaryDirectory(prefix="mbo-bench-") as folder:
+        usage = Path(folder) / "usage.json"
+        subprocess.run(
+            [sys.executable, "-S", "-c", _LAUNCHER, str(usage), *arguments],
+            stdout=subprocess.DEVNULL, env={**os.environ, **environment}, check=False,
+        )  # fmt: skip
+        status, wall, cpu, peak = json.loads(usage.read_text())
     if status:
         raise MboError(f"the benchmark's `{' '.join(arguments)}` failed")
-    return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    return wall, cpu, peak
