@@ -57,6 +57,8 @@ class Report:
     """What the figures count."""
     remarks: str = ""
     """Text below the table."""
+    kind: str = ""
+    """What was asked for: ``mbo bench KIND``."""
 
     def add(self, figure: Figure) -> Figure:
         """Append a figure and return it."""
@@ -67,6 +69,7 @@ class Report:
         """For JSON."""
         floor = self.figures[0].rate
         return {
+            "kind": self.kind,
             "workload": self.workload,
             "machine": machine(),
             "unit": self.unit,
@@ -109,6 +112,29 @@ class Report:
         head = f"{self.workload}; {machine()}"
         tail = ["", self.remarks] if self.remarks else []
         return "\n".join([head, "", *(f"| {' | '.join(line)} |" for line in lines), *tail])
+
+
+@dataclass
+class Table:
+    """A table that is no list of figures."""
+
+    title: str
+    header: list[str]
+    rows: list[list[str]] = field(default_factory=list)
+    remarks: str = ""
+    """Text below it."""
+    kind: str = ""
+    """What was asked for: ``mbo bench KIND``."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self) | {"machine": machine()}
+
+    def text(self) -> str:
+        """In Markdown."""
+        lines = [self.header, ["---"] * len(self.header), *self.rows]
+        tail = ["", self.remarks] if self.remarks else []
+        return "\n".join([self.title, "", *(f"| {' | '.join(x)} |" for x in lines), *tail])
 
 
 def machine() -> str:

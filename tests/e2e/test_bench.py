@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from benchmarks.feature_list import TIER1
+from benchmarks.profiled_run import COMMON, PARTS, Spans, resolve
+from benchmarks.projection import Cost, Stage, projection, span_text
 from benchmarks.scaling import efficiency
 from features.registry import FEATURES
 from tests.e2e.running import mbo, mbo_process
@@ -29,6 +34,87 @@ def test_efficiency_is_what_the_machine_does_not_explain() -> None:
 def test_the_list_of_features_is_fixed_and_all_of_them_exist() -> None:
     assert len(TIER1) == len(set(TIER1)) == 656
     assert [column.name for column in FEATURES.resolve(TIER1)] == list(TIER1)
+
+
+def test_every_part_that_is_timed_is_there() -> None:
+    for stage, parts in PARTS.items():
+        for places in (COMMON | parts).values():
+            for place in places:
+                holder, name = resolve(place)
+                assert callable(getattr(holder, name)), (stage, place)
+
+
+def test_parts_within_parts_count_once() -> None:
+    spans = Spans()
+
+    def inner() -> None:
+        time.sleep(0.02)
+
+    def items() -> Iterator[int]:
+        time.sleep(0.01)
+        yield 1
+        timed_inner()
+
+    timed_inner = spans.timed("inner", inner)
+    timed_items = spans.timed("items", items)
+    for _ in timed_items():
+        time.sleep(0.05)
+    assert 0.02 <= spans.seconds["inner"] < 0.04
+    assert 0.01 <= spans.seconds["items"] < 0.03
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (89, "89 s"), (90, "1.5 min"), (7200, "2.0 h"), (200_000, "2.3 d")],
+)
+def test_spans_of_time_read_well(seconds: float, text: str) -> None:
+    assert span_text(seconds) == text
+
+
+def test_a_projection_counts_start_days_and_records() -> None:
+    one, here = Cost(1, 2.0, 0.5, 1e-6), Cost(2, 3.0, 0.3, 0.6e-6)
+    stage = Stage("book", one, here, 512.0)
+    assert stage.cost(2).seconds(1_000_000, 10) == pytest.approx(3 + 3 + 0.6)
+    # Sixteen workers: from what one does, at 85 % of sixteen times that.
+    assert stage.cost(16).seconds(1_000_000, 10) == pytest.approx(3 + (5 + 1) / (16 * 0.85))
+    table = projection([stage, stage], 120.0)
+    assert [row[0] for row in table.rows] == [
+        "book",
+        "book",
+        "in all",
+        "disk of the lake",
+        "memory, at most",
+    ]
+    month = [row[1] for row in table.rows]
+    assert month == ["2.8 min", "2.8 min", "5.6 min", "32 GB", "1.0 GiB"]
+
+
+def test_a_profile_is_asked_for_by_stage() -> None:
+    done = mbo("bench", "scale", "--profile")
+    assert done.code == 2
+    assert "scale" in done.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", [["--profile", "ingest"], ["--profile"]])
+def test_profiles_and_files(arguments: list[str], tmp_path: Path) -> None:
+    done = mbo_process("bench", *arguments, "--records", "100000", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    reports = json.loads((tmp_path / "bench.json").read_text())
+    assert len(reports) == (1 if len(arguments) > 1 else 4)
+    assert (tmp_path / "bench.md").read_text().strip() == done.stdout.strip()
+    for report in reports:
+        assert report["rows"][-1][0] == "the command"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["scale", "rehearsal"])
+def test_a_day_of_many_instruments(what: str) -> None:
+    done = mbo_process("bench", what, "--records", "100000", "--json")
+    assert done.returncode == 0, done.stderr
+    *_, table = json.loads(done.stdout)
+    assert len(table["rows"]) >= 4
+    assert all(len(row) == len(table["header"]) for row in table["rows"])
 
 
 @pytest.mark.slow

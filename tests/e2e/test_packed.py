@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from benchmarks.many_symbols import day_of, names, run, sizes, write
+from benchmarks.many_symbols import DAY, names, run, sizes
+from benchmarks.symbol_days import day_of, write
 from pipeline.catalog import LakeCatalog
 from pipeline.lake import open_lake
 from pipeline.packing import members
@@ -187,9 +188,9 @@ def test_very_many_symbols_in_bounded_memory(
     """Skewed symbols in one file: every record arrives, books are the engine's, memory is small."""
     counts = sizes(symbols, records)
     known = names(symbols)
-    day = day_of(counts.tolist())
+    day = day_of(counts.tolist(), DAY)
     raw, lake = tmp_path / "raw" / "day.mbo.dbn.zst", tmp_path / "lake"
-    write(raw, known, day)
+    write(raw, known, day, DAY)
     for stage in (["ingest", raw], ["book"]):
         *_, used = run([*stage, "--lake", lake, "--workers", "1", "--quiet"])
         print(f"{stage[0]}: {symbols:,} symbols, {len(day):,} records, peak {used:,.0f} MiB")
