@@ -152,6 +152,42 @@ class FeaturesSettings:
 
 
 @dataclass(frozen=True)
+class ModelSettings:
+    """``[models.NAME]``: what `mbo train NAME` fits; see ``docs/models.md``."""
+
+    estimator: str = ""
+    """``lightgbm``, ``linear`` or ``path/to/file.py:Name``; empty: lightgbm, or NAME itself."""
+    set: str = ""
+    """Feature set; empty: ``features.set``."""
+    label: str = "y_return_10s"
+    task: str = ranged("auto", choices=("auto", "regression", "classification"))
+    """``auto``: labels that are whole numbers are classes."""
+    features: tuple[str, ...] = ()
+    """Names or patterns of the set's columns; empty: all that do not move with the price level."""
+    train: int = ranged(20, low=1, high=1000)
+    """Past sessions trained on, at most."""
+    at_least: int = ranged(1, low=1, high=1000)
+    """Fewer past sessions: no model."""
+    every: int = ranged(5, low=1, high=1000)
+    """Sessions a model serves, before it is trained anew."""
+    embargo: str = ranged("0s", duration="any")
+    """Rows are left out whose label is known less than this before the first session served."""
+    rows: int = ranged(200_000, low=100)
+    """Rows of a session, at most; more are thinned evenly."""
+    select: int = ranged(0, low=0)
+    """So many features with the largest absolute rank IC in the window; 0: all."""
+    weights: str = ranged("uniqueness", choices=("uniqueness", "none"))
+    """Rows whose labels overlap weigh less, or all the same."""
+    balance: bool = True
+    """Classes weigh the same, whatever their shares."""
+    trials: int = ranged(0, low=0)
+    """Trials of the search on the last fifth of the training time; 0: no search."""
+    seed: int = ranged(1, low=0, high=2**31 - 1)
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """Parameters of the estimator."""
+
+
+@dataclass(frozen=True)
 class RiskSettings:
     """``[backtest.risk]``: limits, per instrument; 0 and empty are no limit."""
 
@@ -209,6 +245,8 @@ class Settings:
     book: BookSettings = BookSettings()
     quality: QualitySettings = QualitySettings()
     features: FeaturesSettings = FeaturesSettings()
+    models: Mapping[str, Mapping[str, Any]] = tables_of(ModelSettings)
+    """``[models.NAME]``: models of the user's own."""
     backtest: BacktestSettings = BacktestSettings()
     instruments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """``[instruments."MES*"]`` tick_size, multiplier, currency, ...; first match wins."""

@@ -21,6 +21,7 @@ _KEYS = {
     "session": "`set`, `dataset`, `session` (trading date), `symbol`",
     "dataset": "`dataset`",
     "root": "`dataset`, `root`",
+    "model": "`model`, `dataset`, `session` (trading date), `symbol`",
     "run": "`run_id`, and `dataset`, `symbol` where a run has several",
     "sweep": "`sweep_id`",
     "source": "`dataset`, and the file",
@@ -49,6 +50,7 @@ In SQL, prices read as exact DECIMAL(18,9) and sizes as BIGINT (see [sql.md](sql
 def all_tables() -> list[Table]:
     """Every table with fixed columns, in the order data flows through them."""
     from pipeline.backtest.tables import TABLES as BACKTEST_TABLES
+    from pipeline.models.tables import TABLES as MODEL_TABLES
     from pipeline.sweep.tables import SWEEPS
 
     early = {t.name: t for t in STATIC_TABLES}
@@ -67,6 +69,7 @@ def all_tables() -> list[Table]:
         early["fits"],
         early["volumes"],
         early["rolls"],
+        *MODEL_TABLES,
         *BACKTEST_TABLES,
         SWEEPS,
     ]

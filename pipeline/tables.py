@@ -33,7 +33,7 @@ from pipeline.columns import (
 from pipeline.errors import RequestError
 from pipeline.roll_columns import ROLL_COLUMNS, VOLUME_COLUMNS
 
-Key = Literal["date", "session", "dataset", "root", "run", "sweep", "source"]
+Key = Literal["date", "session", "dataset", "root", "model", "run", "sweep", "source"]
 
 MAX_DEPTH = 50
 DEFAULT_DEPTH = 10

@@ -75,14 +75,18 @@ def load(name: str) -> Loaded:
     if colon and path.endswith(".py"):
         return _from_file(Path(path), attribute)
     if name.endswith(".py"):
-        found = sorted(_known(_module(Path(name), _hash(Path(name))))) if _is_file(name) else []
+        found = (
+            sorted(_known(user_module(Path(name), source_hash(Path(name)))))
+            if _is_file(name)
+            else []
+        )
         example = " or ".join(f"{name}:{one}" for one in found or ["MyStrategy"])
         raise RequestError(f"{name}: say which strategy of the file, as in {example}")
     if name not in BUILT_IN:
         raise RequestError.unknown("strategy", name, BUILT_IN)
     module_name, _, attribute = BUILT_IN[name].partition(":")
     module = importlib.import_module(module_name)
-    return Loaded(name, _strategy(module, attribute, name), _hash(Path(str(module.__file__))))
+    return Loaded(name, _strategy(module, attribute, name), source_hash(Path(str(module.__file__))))
 
 
 def _is_file(name: str) -> bool:
@@ -93,11 +97,11 @@ def _is_file(name: str) -> bool:
 
 def _from_file(path: Path, attribute: str) -> Loaded:
     _is_file(str(path))
-    source = _hash(path)
-    return Loaded(attribute, _strategy(_module(path, source), attribute, str(path)), source)
+    source = source_hash(path)
+    return Loaded(attribute, _strategy(user_module(path, source), attribute, str(path)), source)
 
 
-def _module(path: Path, source: str) -> ModuleType:
+def user_module(path: Path, source: str) -> ModuleType:
     """A file of the user's, loaded once as long as its source is the same."""
     module_name = f"_strategy_{source[:16]}"
     module = sys.modules.get(module_name)
@@ -157,5 +161,5 @@ def _strategy(module: ModuleType, attribute: str, where: str) -> type[Strategy]:
     return strategy
 
 
-def _hash(path: Path) -> str:
+def source_hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()

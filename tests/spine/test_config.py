@@ -73,6 +73,10 @@ def test_flags_win_over_everything_and_none_is_no_flag() -> None:
         ("[backtest]\nlatency = ''", "backtest.latency: '' is not a duration"),
         ("[backtest]\nreadings = []", "backtest.readings is empty; choose of"),
         ("[backtest]\nreadings = ['exakt']", "backtest.readings 'exakt'; did you mean 'exact'"),
+        ("[models.m]\nestimater = 'x'", '\'models."m".estimater\'.*did you mean \'models."m".est'),
+        ("[models.m]\ntrain = 0", "train is 0; choose 1 to 1000"),
+        ("[models.m]\ntask = 'classifier'", "task 'classifier'; did you mean 'classification'"),
+        ("[models.m]\nembargo = 'x'", "embargo: 'x' is not a duration"),
         ("[backtest]\ncapital = 'inf'", "backtest.capital = 'inf' is no positive amount"),
         (
             "[instruments.'ES*']\ntick = '0.25'",
