@@ -31,13 +31,23 @@ def verify(
     differences: Annotated[
         int, typer.Option("--differences", min=0, help="Differences to show of each comparison.")
     ] = 3,
+    sample: Annotated[
+        bool, typer.Option("--sample", help="Check everything, on the sample market (2 minutes).")
+    ] = False,
+    keep: Annotated[
+        Path | None, typer.Option("--keep", help="With --sample: leave what was made here.")
+    ] = None,
 ) -> int:
     """Rebuild books from MBO and compare them with the vendor's MBP, trades and bars.
 
-    Without PATH: what the lake holds.  Exit code 3 if anything differs.
+    Without PATH: what the lake holds.  Exit code 3 if anything differs.  --sample takes a small
+    market through the whole pipeline instead and checks all that can be checked, from the records
+    to the accounts; with one PATH, the raw folder there.
 
-    Example: mbo verify ~/downloads/GLBX-20250528-84NHYCGUFY --symbols 'ES*'
+    Examples: mbo verify ~/downloads/GLBX-20250528-84NHYCGUFY --symbols 'ES*'; mbo verify --sample
     """
+    if sample or keep:
+        return _sample(call, paths or [], keep, sample=sample)
     from pipeline.progress import choose_reporter
     from pipeline.verify.run import verify_lake
 
@@ -65,6 +75,43 @@ def verify(
     if nothing and not report.failed:
         raise RequestError(report.nothing())
     return FAILED if nothing else report.exit_code or (FAILED if report.failed else code)
+
+
+def _sample(call: Invocation, paths: list[Path], keep: Path | None, *, sample: bool) -> int:
+    """The self-check."""
+    from pipeline.selfcheck.run import SelfCheck
+
+    if not sample:
+        raise RequestError("--keep belongs to --sample")
+    if len(paths) > 1:
+        raise RequestError("--sample takes one raw folder, or none for the sample market")
+    if paths and not paths[0].is_dir():
+        raise RequestError.missing_path(paths[0])
+    if call.selection != Selection():
+        raise RequestError("--sample checks a whole folder: leave out the selection")
+    if keep is not None and keep.exists() and any(keep.iterdir()):
+        raise RequestError(f"--keep {keep}: the folder is not empty; name another")
+
+    def tell(what: str) -> None:
+        if not (call.quiet or call.json):
+            print(f"verify: {what}", file=sys.stderr)
+
+    with contextlib.ExitStack() as stack:
+        folder = keep or Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="mbo-verify-"))
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        raw = paths[0].resolve() if paths else None
+        found = SelfCheck(folder.resolve(), raw, tell, workers=call.workers).run()
+    if call.json:
+        call.print_json(found.as_json())
+    elif not call.quiet:
+        if found.simulated:
+            print("SIMULATED market: the built-in sample, not real trading data")
+        print(f"{found.about}\n")
+        print(text_table(*found.table()))
+        print(f"\n{found.summary()}")
+    return found.exit_code
 
 
 @contextlib.contextmanager

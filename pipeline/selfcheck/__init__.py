@@ -1,0 +1,1 @@
+"""The pipeline on a small market, with all checked that can be: `mbo verify --sample`."""
