@@ -2,7 +2,8 @@
 
 Each instrument has its own book, orders and queue of what is under way.  The one whose next thing
 comes first goes on until another's comes first; at equal times the one named first.  So a
-callback sees every instrument as it had been received by then.
+callback sees every instrument as it had been received by then.  One whose records are over has no
+book any more; the run goes on until the last of them has ended.
 """
 
 from __future__ import annotations
@@ -13,12 +14,22 @@ import numpy as np
 
 from pipeline.backtest import state as st
 from pipeline.backtest.leg import Leg
+from pipeline.backtest.options import SimOptions, timetable
 from pipeline.backtest.replay import Replay
-from pipeline.backtest.together import NOT_BEGUN, Tape, interleave
+from pipeline.backtest.together import ENDED, ENDING, NOT_BEGUN, Tape, interleave
 from pipeline.book.columns import Chunk
 from pipeline.book.tape import no_records
 from pipeline.stage import PlainOutputs
 from strategies.running import Program
+
+
+def warm() -> None:
+    """Compile the loop, on an instrument without records."""
+    replay = Replay(SimOptions(), timetable([], None), 3)
+    sims = np.array([replay.sim.address], np.int64)
+    tape = Tape(**no_records()._asdict())
+    none = np.zeros(1, np.int64)
+    interleave(sims, np.array([tape.address], np.int64), none, none + ENDED, none.copy(), none - 1)
 
 
 def run_together(legs: Sequence[Leg], program: Program, outputs: PlainOutputs) -> None:
@@ -76,19 +87,22 @@ def _interleave(streams: Sequence[_Stream]) -> Iterator[int]:
     sims = np.array([stream.replay.sim.address for stream in streams], np.int64)
     tapes = [Tape(**no_records()._asdict()) for _ in streams]
     addresses = np.array([tape.address for tape in tapes], np.int64)
-    at, over, bounds = np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64)
+    at, over, ends, bounds = (np.zeros(n, np.int64) for _ in range(4))
 
     def refill(who: int) -> int:
-        moved = streams[who].refill()
-        for name, column in streams[who].replay.at_hand._asdict().items():
+        stream = streams[who]
+        moved = stream.refill()
+        for name, column in stream.replay.at_hand._asdict().items():
             setattr(tapes[who], name, column)
-        at[who], over[who] = NOT_BEGUN, streams[who].over
+        at[who] = NOT_BEGUN
+        if stream.over:
+            over[who], ends[who] = ENDING, stream.replay.end_time(stream.leg.until)
         return moved
 
     for who in range(n):
         yield refill(who)
-    while not over.all():
-        status, who = (int(v) for v in interleave(sims, addresses, at, over, bounds))
+    while (over != ENDED).any():
+        status, who = (int(v) for v in interleave(sims, addresses, at, over, ends, bounds))
         replay = streams[who].replay
         if status == st.NEW_PART:
             replay.begin()
@@ -96,6 +110,9 @@ def _interleave(streams: Sequence[_Stream]) -> Iterator[int]:
         elif status == st.FOREIGN:
             for receiver in replay.letters():
                 streams[receiver].replay.obey(replay.now)
+        elif status == st.DONE and over[who] == ENDING:
+            replay.leave(complete=streams[who].leg.until is not None)
+            over[who] = ENDED
         elif status == st.DONE:
             replay.end()
             yield refill(who)

@@ -225,7 +225,7 @@ def finish(sim: Sim, until: Scalar, what: Scalar) -> Scalar:
 
     ``what``: AT_ITS_END, the timetable itself ended the last session; CUT_OFF, what still rests
     ends with the data; ONLY_WAIT, there will be more; ONLY_OBEY, at that time a callback of
-    another instrument has left commands here.
+    another instrument has left commands here; ONLY_CUT, what rests ends, while others go on.
     """
     if what == st.ONLY_OBEY:
         lack = lacking(sim)
@@ -233,15 +233,16 @@ def finish(sim: Sim, until: Scalar, what: Scalar) -> Scalar:
             return lack
         obey(sim, until)
         return np.int64(st.DONE)
-    if what != st.ONLY_WAIT and sim.meta[st.SNAPPING]:
+    if sim.meta[st.SNAPPING]:
         restore_queues(sim)  # no record of it is to come
     status = run_due(sim, until)
     if status != st.DONE or what == st.ONLY_WAIT:
         return status
-    if what == st.CUT_OFF and sim.meta[st.LOADED]:
+    if (what == st.CUT_OFF or what == st.ONLY_CUT) and sim.meta[st.LOADED]:
         lack = lacking(sim)
         if lack != st.DONE:
             return lack
         end_session(sim, until - 1, np.int64(st.WHY_END_OF_DATA), np.int64(-1))
-    expire_unarrived(sim, until - 1)
+    if what != st.ONLY_CUT:
+        expire_unarrived(sim, until - 1)
     return np.int64(st.DONE)

@@ -164,6 +164,11 @@ class Leg:
         """Records it will go through."""
         return sum(item.rows for item in self._all("mbo"))
 
+    @property
+    def until(self) -> int | None:
+        """End of its last session; None where the records stop in the midst of it."""
+        return self.sessions[-1].close_ns if self.params["complete"][-1] else None
+
     def chunks(self, replays: Sequence[Replay]) -> Iterator[Chunk]:
         """Its records, day by day; simulations are told of each day before its records come."""
         for day, start in self.params["days"]:
@@ -185,7 +190,7 @@ class Leg:
     def finish(self, reading: int) -> None:
         """The records are over."""
         replay = self.replays[reading]
-        replay.finish(self.sessions[-1].close_ns if self.params["complete"][-1] else None)
+        replay.finish(self.until)
         self.write(reading, last=True)
         held = int(replay.sim.meta[st.POSITION])
         if held and self.params["exits"][-1]:

@@ -129,13 +129,14 @@ def timetable(
     is left, whatever ``flatten_before`` says; None means as it opens.
 
     A segment is half open: an event at its opening time belongs to it, one at its closing time
-    does not.  Entries happen after everything of their nanosecond, hence the minus one.
+    does not; segments that touch are one.  Entries happen after everything of their nanosecond,
+    hence the minus one.
     """
     rows: list[tuple[int, int, int]] = []
     for number, session in enumerate(sessions):
         rows.append((session.preopen_ns - 1, st.AT_LOAD, number))
         own = []
-        for opens, closes in session.segments:
+        for opens, closes in _joined(session.segments):
             own += [(opens - 1, st.AT_OPEN, number), (closes - 1, st.AT_CLOSE, number)]
         before = (exits or {}).get(number, flatten_before)
         if before is None and number in (exits or {}):
@@ -148,3 +149,14 @@ def timetable(
         rows += sorted(own)
         rows.append((session.close_ns - 1, st.AT_END, number))
     return np.array(rows, np.int64).reshape(-1, 3)
+
+
+def _joined(segments: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Segments in order, those that touch as one: there is no break between them."""
+    joined: list[tuple[int, int]] = []
+    for opens, closes in segments:
+        if joined and joined[-1][1] == opens:
+            joined[-1] = (joined[-1][0], closes)
+        else:
+            joined.append((opens, closes))
+    return joined

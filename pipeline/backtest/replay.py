@@ -24,7 +24,7 @@ from pipeline.book.tape import Records, no_records
 from pipeline.errors import InputError
 from pipeline.instants import format_instant
 from pipeline.jit import entry_point
-from pipeline.units import event_base
+from pipeline.units import UNDEF_PRICE, event_base
 from strategies import layout as la
 from strategies.layout import WAKES
 from strategies.market import Market
@@ -178,11 +178,23 @@ class Replay:
         meta[st.KNOWN], meta[st.BAD], meta[st.VALID] = known, bad, known and not bad
         meta[st.FIRST_RECV] = since if since > -st.NEVER else st.NEVER
         meta[[st.IN_EVENT, st.SNAPPING, st.TAKEN_ANY, st.CROSSED]] = 0
-        # What was on its way to us is lost with the book it was of.
+        self._lose_feed()
+        self.sim.seen = Book(*(array.copy() for array in book))
+        self._see_nothing()
+        self._rebind()
+
+    def _lose_feed(self) -> None:
+        """What was on its way to us is lost with the book it was of."""
+        meta = self.sim.meta
         meta[[st.N_PENDING, st.AT_PENDING, st.N_ARRIVALS, st.AT_ARRIVAL]] = 0
         meta[st.NEXT_RECEIPT] = st.NEVER
-        self.sim.seen = Book(*(array.copy() for array in book))
-        self._rebind()
+
+    def _see_nothing(self) -> None:
+        """The strategy sees no book before it receives an event of the next one."""
+        block, word = self.sim.block, la.WORD
+        block[[word["bid"], word["ask"]]] = UNDEF_PRICE
+        for name in ("bid_size", "ask_size", "bid_orders", "ask_orders", "valid", "crossed"):
+            block[word[name]] = 0
 
     def start_day(self, date: int) -> None:
         """The next records are of this UTC day, YYYYMMDD; events are numbered anew."""
@@ -296,6 +308,28 @@ class Replay:
         while (status := int(finish(self.sim, time, st.ONLY_OBEY))) != st.DONE:
             self.provide(status)
 
+    def end_time(self, until: int | None) -> int:
+        """When the run of its records is over, see :meth:`finish`."""
+        return self.clock + 1 if until is None else max(until, self.clock + 1)
+
+    def leave(self, *, complete: bool) -> None:
+        """Its records are over while others go on: from here on it has no book and no session.
+
+        Word that is under way is still heard; where the data stopped in the midst of a session
+        (not ``complete``) what rests ends with them.
+        """
+        sim, meta = self.sim, self.sim.meta
+        if not complete:
+            while (status := int(finish(sim, self.clock + 1, st.ONLY_CUT))) != st.DONE:
+                self.provide(status)
+            meta[st.NEXT_SCHEDULE] = len(sim.schedule)
+        meta[st.KNOWN] = meta[st.VALID] = 0
+        sim.seen = new_book(rule=self.rule)
+        sim.block[la.WORD["open"]] = 0
+        self._lose_feed()
+        self._see_nothing()
+        self._rebind()
+
     def provide(self, status: int) -> None:
         """See to what a kernel needs before it can go on."""
         sim, meta = self.sim, self.sim.meta
@@ -369,7 +403,7 @@ class Replay:
         otherwise time stops at the last record.
         """
         complete = until is not None
-        limit = self.clock + 1 if until is None else max(until, self.clock + 1)
+        limit = self.end_time(until)
         while True:
             status = int(finish(self.sim, limit, st.AT_ITS_END if complete else st.CUT_OFF))
             if status == st.DONE:

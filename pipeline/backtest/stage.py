@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from pipeline.backtest.joint import run_together
+from pipeline.backtest.joint import run_together, warm
 from pipeline.backtest.leg import Leg, strategy_of
 from pipeline.backtest.options import SimOptions, timetable
 from pipeline.backtest.plan import FIFO, plan_run
@@ -33,7 +33,7 @@ class Simulate:
     """The simulator as a stage."""
 
     name = "simulate"
-    version = 9
+    version = 10
     tables: Sequence[str] = ("orders", "fills", "equity")
 
     def __init__(self, request: Request | None = None) -> None:
@@ -74,6 +74,7 @@ class Simulate:
         replay = Replay(SimOptions(), timetable([], None), 3, lambda _: np.zeros((0, 5), np.int64))
         replay.feed(empty_chunk())
         replay.finish()
+        warm()
 
 
 _programs: dict[str, Program] = {}

@@ -359,7 +359,7 @@ X_SENT, X_RESTING, X_CANCELLING, X_REPLACING = range(4)
     FOREIGN,  # a callback has sent orders to another instrument
     NEW_PART,  # of several instruments: one is about to begin the records at hand
 ) = range(19)
-CUT_OFF, AT_ITS_END, ONLY_WAIT, ONLY_OBEY = range(4)
+CUT_OFF, AT_ITS_END, ONLY_WAIT, ONLY_OBEY, ONLY_CUT = range(5)
 """What :func:`~pipeline.backtest.kernel.finish` is to do."""
 
 

@@ -21,6 +21,8 @@ from pipeline.units import F_SNAPSHOT, UNDEF_PRICE
 
 NOT_BEGUN: Final = -1
 """Instead of a number of records: the first of them has not been looked at."""
+GOES_ON, ENDING, ENDED = range(3)
+"""An instrument's records: there are more; there are none, its last session is to end; over."""
 
 
 class Tape(Struct):
@@ -52,13 +54,18 @@ def _records(tape: Any) -> Records:
 
 
 @inner
-def _bound(sim: Sim, tape: Any, at: Scalar) -> Scalar:
+def _bound(sim: Sim, tape: Any, at: Scalar, over: Scalar, end: Scalar) -> Scalar:
     """Nothing happens before this time, with the records from ``at`` on to come."""
     meta = sim.meta
     due = meta[st.NEXT_DUE]
+    if over == ENDED:
+        return due
+    if over == ENDING:
+        return min(due, end)
     if at >= tape.flags.shape[0]:
         return due
-    if meta[st.IN_EVENT]:
+    if meta[st.IN_EVENT] or meta[st.N_PRINTS] > 0:
+        # Prints without an F are judged by the next record: what they fill was long ago.
         return np.int64(-st.NEVER)
     time = tape.ts_event[at]
     if tape.flags[at] & F_SNAPSHOT:
@@ -69,7 +76,9 @@ def _bound(sim: Sim, tape: Any, at: Scalar) -> Scalar:
 
 
 @kernel
-def interleave(sims: I64, tapes: I64, at: I64, over: I64, bounds: I64) -> tuple[Scalar, Scalar]:
+def interleave(
+    sims: I64, tapes: I64, at: I64, over: I64, ends: I64, bounds: I64
+) -> tuple[Scalar, Scalar]:
     """Let instruments go on in the order of time; at equal times the one named first.
 
     Parameters
@@ -79,7 +88,9 @@ def interleave(sims: I64, tapes: I64, at: I64, over: I64, bounds: I64) -> tuple[
     at
         How many of these have been run, or NOT_BEGUN; changed in place.
     over
-        Nonzero where there will be no others.
+        GOES_ON, ENDING or ENDED.
+    ends
+        Where one is ENDING: the time of its end.
     bounds
         Room for a time each.
 
@@ -87,23 +98,31 @@ def interleave(sims: I64, tapes: I64, at: I64, over: I64, bounds: I64) -> tuple[
     -------
     (int, int)
         What is needed, and the number of the instrument that needs it: DONE, its records have
-        been run; NEW_PART, it is about to begin those at hand; FOREIGN, it has sent commands to
-        others; or what :func:`~pipeline.backtest.kernel.replay` needs.
+        been run, or its end has come, or (-1) nothing is left to happen anywhere; NEW_PART, it is
+        about to begin those at hand; FOREIGN, it has sent commands to others; or what
+        :func:`~pipeline.backtest.kernel.replay` needs.
     """
     n = sims.shape[0]
     for k in range(n):
-        bounds[k] = _bound(_sim_at(sims[k]), _tape_at(tapes[k]), max(at[k], np.int64(0)))
+        sim, tape = _sim_at(sims[k]), _tape_at(tapes[k])
+        bounds[k] = _bound(sim, tape, max(at[k], np.int64(0)), over[k], ends[k])
     while True:
         who = np.int64(0)
         for k in range(1, n):
             if bounds[k] < bounds[who]:
                 who = np.int64(k)
+        if bounds[who] >= st.NEVER:
+            return np.int64(st.DONE), np.int64(-1)
         limit = np.int64(st.NEVER)
         for k in range(n):
             if k != who:
                 limit = min(limit, bounds[k] + (1 if k > who else 0))
         sim, tape = _sim_at(sims[who]), _tape_at(tapes[who])
-        if over[who]:
+        if over[who] != GOES_ON:
+            if over[who] == ENDING:
+                if bounds[who] == ends[who]:
+                    return np.int64(st.DONE), who
+                limit = min(limit, ends[who])
             status = finish(sim, limit, np.int64(st.ONLY_WAIT))
             if status != st.DONE:
                 return status, who
@@ -114,4 +133,4 @@ def interleave(sims: I64, tapes: I64, at: I64, over: I64, bounds: I64) -> tuple[
             at[who] = done
             if status != st.PAUSED:
                 return status, who
-        bounds[who] = _bound(sim, tape, max(at[who], np.int64(0)))
+        bounds[who] = _bound(sim, tape, max(at[who], np.int64(0)), over[who], ends[who])

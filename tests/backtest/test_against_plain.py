@@ -69,6 +69,7 @@ def sessions_of(rng: random.Random, end: int) -> list[Session]:
         return [Session(-40, end, ((rng.choice([0, 0, end // 5]), end),))]
     a, b = end * 2 // 5, end * 3 // 5
     if kind < 0.8:
+        b = a if kind < 0.65 else b
         return [Session(-40, end, ((0, a), (b, end)), announced=end + rng.choice([0, 30]))]
     return [Session(-40, a, ((0, a),)), Session(b - 10, end, ((b, end),))]
 

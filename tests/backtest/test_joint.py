@@ -13,7 +13,10 @@ from pipeline.backtest import state as st
 from pipeline.backtest.joint import _employ, _interleave, _Stream
 from pipeline.backtest.options import Money, SimOptions, timetable
 from pipeline.backtest.replay import Replay
+from pipeline.backtest.together import ENDED, interleave
+from pipeline.backtest.together import Tape as Columns
 from pipeline.book.columns import Chunk, take
+from pipeline.book.tape import no_records
 from pipeline.units import PRICE_SCALE
 from strategies.event import EventStrategy, Ints1, Market, state, state_array
 from strategies.running import Program
@@ -51,6 +54,8 @@ def program(*, interpret: bool = False) -> Program:
 class FakeLeg:
     """What the loop needs of an instrument of a task."""
 
+    until: int | None = END
+
     def __init__(self, tape: Tape, cut: int = 10**9, **options: int) -> None:
         money = Money(tick=PRICE_SCALE // 4)
         self.sessions = [Session()]
@@ -72,7 +77,7 @@ def run(legs: list[FakeLeg], own: Program | None = None, *, interpret: bool = Fa
     moved = sum(_interleave(streams))
     assert moved == sum(len(leg.whole.publisher) for leg in legs)
     for leg in legs:
-        leg.replay.finish(END)
+        leg.replay.finish(leg.until)
     memory = legs[0].replay.running.memory
     return [leg.replay.take(last=True) for leg in legs], memory
 
@@ -146,3 +151,55 @@ def test_instruments_that_ignore_one_another_trade_as_if_alone():
         assert len(rows.orders) > 0
         assert np.array_equal(rows.orders, alone[0].orders)
         assert np.array_equal(rows.fills, alone[0].fills)
+
+
+@dataclass
+class Closing(EventStrategy):
+    """After the last record: timers of each instrument, one of which buys the other."""
+
+    n: int = state(0)
+    seen: Ints1 = state_array(int, 64)
+
+    def on_session_start(self, m: Market) -> None:
+        for k in range(1, 4):
+            m.set_timer(1000 * k + m.instrument, k)
+
+    def on_timer(self, m: Market) -> None:
+        k = 4 * self.n
+        self.seen[k], self.seen[k + 1] = m.now, m.instrument
+        self.seen[k + 2], self.seen[k + 3] = m.of(0).valid, m.of(1).valid
+        self.n += 1
+        if m.instrument == 0 and m.timer == 2:
+            m.of(1).market(1, 3)
+
+
+def test_what_comes_after_the_last_records_is_in_order_too():
+    tapes = [opening(), opening().add(500, "A A 100.5 3 #9")]
+    rows, memory = run([FakeLeg(tape, **options()) for tape in tapes], Program(Closing()))
+    said = memory.seen.reshape(-1, 4)[: memory.n]
+    assert said[:, 0].tolist() == [1000, 1001, 2000, 2001, 3000, 3001]
+    assert said[:, 1].tolist() == [0, 1] * 3
+    assert said[:, 2:].all()
+    assert rows[1].fills[:, st.F_TS].tolist() == [2005]
+
+
+def test_an_instrument_whose_data_stop_has_no_book_any_more_and_takes_no_order():
+    first, second = FakeLeg(opening(), **options()), FakeLeg(opening(), **options())
+    second.whole = opening().add(1200, "A A 100.5 3 #9").chunk()
+    second.until = None
+    rows, memory = run([first, second], Program(Closing()))
+    said = memory.seen.reshape(-1, 4)[: memory.n]
+    assert said[:, 0].tolist() == [1000, 1001, 2000, 3000]  # the rest of the second's never came
+    assert said[:, 2].all()
+    assert said[:, 3].tolist() == [1, 1, 0, 0]
+    assert rows[1].orders[:, st.O_REASON].tolist() == [st.WHY_CLOSED]
+
+
+def test_nothing_is_left_to_do_where_all_are_over():
+    replay = FakeLeg(opening()).replay
+    sims, one = np.array([replay.sim.address], np.int64), np.zeros(1, np.int64)
+    tape = Columns(**no_records()._asdict())
+    replay.finish(END)
+    over, tapes = one + ENDED, np.array([tape.address], np.int64)
+
+    assert interleave(sims, tapes, one, over, one.copy(), one.copy()) == (st.DONE, -1)

@@ -154,3 +154,17 @@ def test_a_roll_by_volume_ends_them_at_the_next_open_and_nothing_new_is_sent():
         ("rejected", "flattening"),
     ])  # fmt: skip
     assert result.rows.marks[-1, st.M_POSITION] == 0
+
+
+def test_segments_that_touch_are_one():
+    session = Session(-1000, 3000, ((0, 1000), (1000, 2000), (2500, 3000)))
+    times = [order(ts, MARKET, BUY, 1) for ts in (999, 1000, 1999, 2000, 2500)]
+    result = run(quiet(), *times, sessions=[session], until=3000)
+
+    assert ends(result) == [
+        ("filled", "none"),
+        ("filled", "none"),
+        ("filled", "none"),
+        ("rejected", "closed"),
+        ("filled", "none"),
+    ]

@@ -275,7 +275,7 @@ class Simulator:
 
 def timetable(sessions, flatten_before):
     """(time, what, session); what is at an end or a beginning happens a nanosecond before."""
-    order = ["load", "open", "close", "flatten", "end"]
+    order = ["load", "close", "open", "flatten", "end"]
     rows = []
     for number, session in enumerate(sessions):
         rows.append((session.preopen_ns - 1, "load", number))
