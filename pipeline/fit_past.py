@@ -51,6 +51,8 @@ class Past:
     """Sessions of the symbol itself; empty if no component asks for them."""
     along: Sequence[PastSession]
     """Those of the series it belongs to; its own where it belongs to none."""
+    series: str = ""
+    """The continuous symbol that it belongs to; empty where it belongs to none."""
 
     @property
     def all(self) -> list[PastSession]:
@@ -59,43 +61,61 @@ class Past:
         return [found[key] for key in sorted(found, key=lambda key: (key[1], key[0]))]
 
 
+def look_backs(settings: FitSettings, components: Sequence[Component]) -> tuple[int, int]:
+    """How far any component looks back: on sessions of the contract alone, and along a series."""
+    alone, along = (
+        max((look_back(c, settings)[0] for c in components if c.alone == one), default=0)
+        for one in (True, False)
+    )
+    return alone, along
+
+
 class PastPlanner:
-    """Finds the past of sessions in the lake."""
+    """Finds the past of sessions in the lake.
+
+    Parameters
+    ----------
+    rule
+        The continuous symbols along which the past goes: a word of ``[features.fits] along``.
+    own, along
+        How many sessions of the contract itself, and of its series, are looked for at most.
+    whole
+        Only sessions of which no day is missing are anybody's past.
+    """
 
     def __init__(
-        self, planner: SessionPlanner, settings: FitSettings, components: Sequence[Component]
+        self, planner: SessionPlanner, rule: str, own: int, along: int, *, whole: bool = False
     ) -> None:
         self._planner = planner
-        limits = {
-            alone: [look_back(c, settings)[0] for c in components if c.alone == alone]
-            for alone in (True, False)
-        }
-        self._own, self._along = (max(limits[alone], default=0) for alone in (True, False))
-        rule = RULES.get(settings.along)
+        self._own, self._along, self._whole = own, along, whole
+        letter = RULES.get(rule)
         self._legs: dict[tuple[str, str], list[Leg]] = {}
         """By dataset and continuous symbol, in order of session."""
         self._series: dict[tuple[str, str, str], str] = {}
         """By dataset, session and contract."""
-        for leg in every_leg(planner.catalog) if rule else ():
-            if leg.series.split(".")[1] == rule:
+        for leg in every_leg(planner.catalog) if letter else ():
+            if leg.series.split(".")[1] == letter:
                 self._legs.setdefault((leg.dataset, leg.series), []).append(leg)
                 self._series[leg.dataset, leg.session, leg.contract] = leg.series
 
     def sessions(self, symbol: SymbolSessions) -> Iterator[tuple[Session, Past]]:
         """The sessions of a symbol that the quality gates admit, each with its past."""
-        kept = [s for s in symbol.sessions if not self._planner.refused(symbol, s)]
-        for number, session in enumerate(kept):
+        past: list[PastSession] = []
+        for session in symbol.sessions:
+            if self._planner.refused(symbol, session):
+                continue
             series = self._series.get((symbol.dataset, str(session.date), symbol.symbol))
-
-            def of_its_own(count: int, upto: int = number) -> list[PastSession]:
-                return [PastSession(symbol, s) for s in kept[max(0, upto - count) : upto]]
-
             if series is None:
-                own = of_its_own(max(self._own, self._along))
+                own = _last(past, max(self._own, self._along))
                 yield session, Past(own, own)
             else:
                 along = self._before(symbol.dataset, series, session)
-                yield session, Past(of_its_own(self._own), along)
+                yield session, Past(_last(past, self._own), along, series)
+            if self._counts(symbol, session):
+                past.append(PastSession(symbol, session))
+
+    def _counts(self, symbol: SymbolSessions, session: Session) -> bool:
+        return not self._whole or symbol.whole(session)
 
     def _before(self, dataset: str, series: str, session: Session) -> list[PastSession]:
         """The last sessions of a series before one of them."""
@@ -117,4 +137,8 @@ class PastPlanner:
         session = known.get(leg.session)
         if symbol is None or session is None or self._planner.refused(symbol, session):
             return None
-        return PastSession(symbol, session)
+        return PastSession(symbol, session) if self._counts(symbol, session) else None
+
+
+def _last(items: Sequence[PastSession], count: int) -> list[PastSession]:
+    return list(items[len(items) - min(count, len(items)) :])

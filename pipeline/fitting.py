@@ -29,7 +29,7 @@ from features.sets import FeatureSet, feature_set, load_user_features
 from pipeline.config import Settings
 from pipeline.contracts import resolve
 from pipeline.errors import InputError
-from pipeline.fit_past import Past, PastPlanner, look_back
+from pipeline.fit_past import Past, PastPlanner, look_back, look_backs
 from pipeline.peer_inputs import PeerPlanner
 from pipeline.reading import read_table
 from pipeline.session_inputs import (
@@ -78,7 +78,8 @@ def _wanted(
     planner: SessionPlanner, chosen: ChosenSet, settings: Settings, selection: Selection
 ) -> Iterator[tuple[Partition, Past]]:
     """The sessions that were asked for, each with what its fits rest on."""
-    past = PastPlanner(planner, settings.features.fits, chosen.columns.components)
+    fits = settings.features.fits
+    past = PastPlanner(planner, fits.along, *look_backs(fits, chosen.columns.components))
     selection = resolve(selection, planner.catalog)
     for symbol in planner.symbols(selection):
         for session, before in past.sessions(symbol):

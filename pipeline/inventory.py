@@ -1,4 +1,4 @@
-"""What there is, for people: features, labels, strategies, tables, runs, sweeps, queries."""
+"""What there is, for people: features, labels, strategies, tables, models, runs and so on."""
 
 from __future__ import annotations
 
@@ -72,6 +72,7 @@ def listing(
         "labels": lambda: _families(_registry("labels", settings), words, cost),
         "strategies": _strategies,
         "tables": _tables,
+        "models": lambda: _models(root),
         "runs": lambda: _runs(root),
         "sweeps": lambda: _sweeps(root),
         "queries": _queries,
@@ -156,6 +157,14 @@ def _runs(root: Path) -> Listing:
     return columns, [list(row) for row in frame.select(columns).rows()]
 
 
+def _models(root: Path) -> Listing:
+    from pipeline.lake import open_lake
+    from pipeline.models.listing import HEADER, row_of_model
+
+    lake = open_lake(root)
+    return list(HEADER), [row_of_model(lake.model(one)) for one in lake.model_ids()]
+
+
 def _sweeps(root: Path) -> Listing:
     from pipeline.lake import open_lake
 
@@ -210,18 +219,30 @@ def describe(name: str, settings: Settings, root: Path) -> Description:
             f"query {name}", queries[name].description, {"run it": f"mbo sql {name}"}
         )
     runs: list[str] = []
+    models: list[str] = []
     if root.is_dir():
         from pipeline.lake import open_lake
 
+        models = open_lake(root).model_ids()
+        if any(model.startswith(name) for model in models):
+            return _describe_model(name, root)
         runs = open_lake(root).run_ids()
         if any(run.startswith(name) for run in runs):
             summary = open_lake(root).run(name).summary
             return Description(f"run {summary['run_id']}", "", summary)
-    known = [*tables, *BUILT_IN, *queries, *runs]
+    known = [*tables, *BUILT_IN, *queries, *models, *runs]
     for kind in ("features", "labels"):
         registry = _registry(kind, settings)
         known += [family.name for family in registry.families()] + registry.names()
     raise RequestError.unknown("name", name, known)
+
+
+def _describe_model(name: str, root: Path) -> Description:
+    from pipeline.lake import open_lake
+    from pipeline.models.listing import facts_of_model
+
+    model = open_lake(root).model(name)
+    return Description(f"model {model.model_id}", "", facts_of_model(model))
 
 
 def _describe_family(family: Family, name: str) -> Description:

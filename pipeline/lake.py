@@ -125,6 +125,32 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Model:
+    """A model as it was trained: its tables as lazy frames."""
+
+    model_id: str
+    lake: Lake
+
+    @property
+    def models(self) -> pl.LazyFrame:
+        """What was fitted: a row a block of sessions and part."""
+        return self._scan("models")
+
+    @property
+    def predictions(self) -> pl.LazyFrame:
+        """A row a decision point."""
+        return self._scan("predictions")
+
+    @property
+    def scores(self) -> pl.LazyFrame:
+        """How it did, session by session."""
+        return self._scan("scores")
+
+    def _scan(self, table: str) -> pl.LazyFrame:
+        return self.lake.scan(table, model=self.model_id)
+
+
+@dataclass(frozen=True)
 class Lake:
     """A lake opened for reading; only committed partitions are seen."""
 
@@ -329,6 +355,22 @@ class Lake:
 
     def run_ids(self) -> list[str]:
         return [item.partition["run_id"] for item in self.catalog.partitions("runs")]
+
+    def model(self, model: str) -> Model:
+        """A model by its id, by enough of its first characters, or by its name.
+
+        Raises
+        ------
+        RequestError
+            If no model, or more than one, is called so.
+        """
+        own = [one for one in self.model_ids() if one.rpartition("-")[0] == model]
+        known = own or self.model_ids()
+        return Model(_one_of("model", model, known, self.root), self)
+
+    def model_ids(self) -> list[str]:
+        stored = self.catalog.partitions("predictions")
+        return sorted({item.partition["model"] for item in stored})
 
     def sweep(self, sweep_id: str) -> SweepResult:
         """A sweep by its id, or by enough of its first characters.

@@ -58,6 +58,10 @@ class SymbolSessions:
     sessions: tuple[Session, ...]
     days: Mapping[date, Stored]
 
+    def whole(self, session: Session) -> bool:
+        """No day that the session overlaps is missing."""
+        return all(day in self.days for day in utc_dates(session))
+
     def keys(self, set_name: str, session: Session) -> Partition:
         """Where tables of a feature set hold a session."""
         return Partition.of(
@@ -133,7 +137,7 @@ class SessionPlanner:
         params = {
             "calendar": of.calendar.name,
             "hours": hours_of(scheduled, session),
-            "complete": all(day in days for day in wanted),
+            "complete": of.whole(scheduled),
             "local_offset": _local_offset(of.calendar, session),
             "tick": row.get("tick_size"),
             "multiplier": _fraction(row.get("multiplier")),

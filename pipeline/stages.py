@@ -22,6 +22,8 @@ STAGES: dict[str, str] = {
     "statistics": "pipeline.fitting:STATISTICS_STAGE",
     "fits": "pipeline.fitting:FITS_STAGE",
     "features": "pipeline.featurise:FEATURES",
+    "train": "pipeline.models.train:TRAIN",
+    "predict": "pipeline.models.predict:PREDICT",
     "simulate": "pipeline.backtest.stage:SIMULATE",
     "summarise": "pipeline.backtest.stage:SUMMARISE",
     "sweep": "pipeline.sweep.stage:SWEEP",

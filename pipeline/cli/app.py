@@ -10,6 +10,7 @@ from pipeline.cli.common import command
 from pipeline.cli.explain import explain
 from pipeline.cli.report import report
 from pipeline.cli.sweep import sweep
+from pipeline.cli.train import train
 from pipeline.cli.verify import verify
 
 app = typer.Typer(
@@ -32,6 +33,7 @@ for name, function in (
     ("ingest", stages.ingest),
     ("book", stages.book),
     ("features", stages.features),
+    ("train", train),
     ("backtest", stages.backtest),
     ("sweep", sweep),
     ("report", report),

@@ -169,13 +169,14 @@ def lineage(
     return OK
 
 
-KINDS = ("features", "labels", "strategies", "tables", "runs", "sweeps", "queries")
+KINDS = ("features", "labels", "strategies", "tables", "models", "runs", "sweeps", "queries")
 
 
 def list_(
     call: Invocation,
     kind: Annotated[
-        str, typer.Argument(help="features, labels, strategies, tables, runs, sweeps, queries.")
+        str,
+        typer.Argument(help="features, labels, strategies, tables, models, runs, sweeps, queries."),
     ],
     words: Annotated[
         list[str] | None,
@@ -185,7 +186,7 @@ def list_(
         str | None, typer.Option("--cost", help="Features: row, window, state or grid only.")
     ] = None,
 ) -> int:
-    """List features, labels, strategies, tables, runs, sweeps or named queries.
+    """List features, labels, strategies, tables, models, runs, sweeps or named queries.
 
     Example: mbo list features tier1 --cost row
     """
@@ -212,9 +213,11 @@ def fitting(text: str) -> str:
 
 def describe(
     call: Invocation,
-    name: Annotated[str, typer.Argument(help="A feature, label, strategy, table, run or query.")],
+    name: Annotated[
+        str, typer.Argument(help="A feature, label, strategy, table, model, run or query.")
+    ],
 ) -> int:
-    """Describe a feature, label, strategy, table, run or named query.
+    """Describe a feature, label, strategy, table, model, run or named query.
 
     Example: mbo describe ofi_10s
     """

@@ -33,6 +33,13 @@ MODELS: Final = Table(
         col("task", TEXT, "", "regression or classification"),
         col("label", TEXT, "", "the column of `labels` it predicts"),
         col("classes", TEXT, "", "JSON list of the label's classes, ascending", null=True),
+        col(
+            "prior",
+            TEXT,
+            "",
+            "JSON list, by class: what balanced probabilities are multiplied by, to sum to 1 again",
+            null=True,
+        ),
         col("set", TEXT, "", "the feature set"),
         col("clock", TEXT, "", "the set's clock"),
         col("features", TEXT, "", "JSON list of the columns it reads, in order"),

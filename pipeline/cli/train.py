@@ -1,0 +1,115 @@
+"""``mbo train``: models fitted walk-forward, and their predictions as a table."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.cli.common import Invocation, program
+from pipeline.cli.stages import feature_stages, finish, load, peers_of, run_stages
+from pipeline.config import Settings
+from pipeline.errors import OK, RequestError
+from pipeline.schedule import StageSummary
+from pipeline.stage import Selection
+
+if TYPE_CHECKING:
+    from pipeline.models.request import ModelRequest
+
+
+def train(
+    call: Invocation,
+    model: Annotated[str, typer.Argument(help="Name of [models.NAME], lightgbm or linear.")],
+    label: Annotated[
+        str | None, typer.Option("--label", help="Label of the set to predict.")
+    ] = None,
+    set_: Annotated[str | None, typer.Option("--set", help="Feature set to read.")] = None,
+    trials: Annotated[
+        int | None, typer.Option("--trials", min=0, help="Trials of the search for parameters.")
+    ] = None,
+    parameters: Annotated[
+        list[str] | None,
+        typer.Option("-p", "--param", help="key=value of the estimator; may be repeated."),
+    ] = None,
+) -> int:
+    """Train a model on past sessions and predict later ones.
+
+    Sessions are predicted in time order, each by a model whose training ended before it; what is
+    up to date is not trained again.
+
+    Example: mbo train lightgbm --label y_return_10s --symbols 'ES.v.0'
+    """
+    from pipeline.models.request import prepare_model
+
+    changed = {"label": label, "set": set_, "trials": trials}
+    request = prepare_model(model, call.settings, changed, parameters or ())
+    settings = call.settings.with_values(features={"set": request.settings.set})
+    summaries = _upstream(call, settings, request)
+    if call.dry_run:
+        return finish(call, [*summaries, *_models(call, settings, request)])
+    code = finish(replace(call, json=False), summaries)
+    if code != OK and not call.quiet:
+        print("train: goes on with what could be computed", file=sys.stderr)
+    own = _models(call, settings, request)
+    code = max(code, finish(replace(call, json=False), own))
+    if call.json:
+        stages = [summary.as_json() for summary in (*summaries, *own)]
+        call.print_json({"model": request.model_id, "stages": stages})
+    elif not call.quiet:
+        _show(call, request)
+    return code
+
+
+def _upstream(call: Invocation, settings: Settings, request: ModelRequest) -> list[StageSummary]:
+    """Books of what was asked for; features also of the sessions that is trained on."""
+    from pipeline.catalog import LakeCatalog
+    from pipeline.models.train import needed_sessions
+
+    names = feature_stages(settings)
+    at = names.index("rolls") + 1
+    first = load(names[:at], settings, explicit_raw=False)
+    summaries = run_stages(call, first, settings, peers=peers_of(settings))
+    catalog = LakeCatalog(call.root)
+    if call.dry_run and not catalog.partitions("book"):
+        return summaries
+    needed = needed_sessions(request, catalog, settings, call.selection)
+    wider = replace(call, selection=Selection(contracts=needed))
+    rest = load(names[at:], settings, explicit_raw=False)
+    return [*summaries, *run_stages(wider, rest, settings, first=False)]
+
+
+def _models(call: Invocation, settings: Settings, request: ModelRequest) -> list[StageSummary]:
+    """The models and what they predict."""
+    from pipeline.catalog import LakeCatalog
+    from pipeline.models.predict import Predict
+    from pipeline.models.train import Train, blocks_of
+
+    catalog = LakeCatalog(call.root)
+    if not catalog.partitions("book"):
+        return []
+    blocks = [block for block, _ in blocks_of(request, catalog, settings, call.selection)]
+    if not any(block.served for block in blocks):
+        raise RequestError(_nothing_to_train_on(request, blocks))
+    return run_stages(call, [Train(request), Predict(request)], settings, first=False)
+
+
+def _nothing_to_train_on(request: ModelRequest, blocks: Sequence[object]) -> str:
+    least = request.settings.at_least
+    sessions = "a complete session" if least == 1 else f"{least} complete sessions"
+    where = "none of the sessions selected has" if blocks else "no session is selected that has"
+    return f"{request.name}: nothing to train on: {where} {sessions} before it"
+
+
+def _show(call: Invocation, request: ModelRequest) -> None:
+    from pipeline.lake import open_lake
+    from pipeline.models.listing import facts_of_model
+
+    facts = facts_of_model(open_lake(call.root).model(request.model_id))
+    print(f"model {request.model_id}: {facts.get('predicts', request.label.name)}")
+    for name in ("trained", "predicted"):
+        for line in facts.get(name, ()):
+            print(f"  {name}  {line}")
+    print(f"Try next: {program()}{call.lake_option} describe {request.model_id}")
