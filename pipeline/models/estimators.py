@@ -11,9 +11,10 @@ in ``classes`` (0, 1, ...), predictions are probabilities ``float64[n, classes]`
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
-from typing import Any, Final, Protocol, cast
+from importlib.util import find_spec
+from typing import Any, ClassVar, Final, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,8 +51,16 @@ class Kind(Protocol):
         """As stored: ``lightgbm``, ``linear``, or a user's ``file.py:Name``."""
 
     @property
+    def spec(self) -> str:
+        """How a worker asks for it: the name, or the whole path of a user's file."""
+
+    @property
     def source(self) -> str:
         """sha256 of a user's file; empty for those shipped."""
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """Modules of the extra `models` that it needs."""
 
     @property
     def params(self) -> Mapping[str, Any]:
@@ -64,9 +73,6 @@ class Kind(Protocol):
     @property
     def stored(self) -> bool:
         """It has a text form."""
-
-    def check(self, *, classification: bool, where: str) -> None:
-        """Refuse what cannot work, before anything runs (``RequestError``)."""
 
     def fit(
         self, x: Matrix, y: NDArray[Any], weight: Floats, classes: list[int] | None, seed: int
@@ -123,12 +129,21 @@ def known_params(
     return found
 
 
-def missing_extra(library: str, where: str) -> RequestError:
-    """What to say where a library of the extra `models` is not installed."""
-    return RequestError(
-        f"{where} needs {library}, which is not installed; "
-        "run `pip install 'mbo-research[models]'`, or `make setup` in a checkout"
-    )
+def check_extra(libraries: Sequence[str], where: str) -> None:
+    """Make sure that libraries of the extra `models` are installed.
+
+    Raises
+    ------
+    RequestError
+        Naming the first that is not, and what to do.
+    """
+    for library in libraries:
+        if find_spec(library) is None:
+            name = {"sklearn": "scikit-learn"}.get(library, library)
+            raise RequestError(
+                f"{where} needs {name}, which is not installed; "
+                "run `pip install 'mbo-research[models]'`, or `make setup` in a checkout"
+            )
 
 
 @contextlib.contextmanager
@@ -154,14 +169,13 @@ def outputs(fitted: Fitted, scaler: Scaler | None, prior: Floats | None, x: Matr
 class Constant:
     """The same prediction for every row: the mean, or the shares of the classes."""
 
-    name: Final = "constant"
-    source: Final = ""
-    scaled: Final = False
-    stored: Final = True
+    name: ClassVar[str] = "constant"
+    spec: ClassVar[str] = "constant"
+    source: ClassVar[str] = ""
+    libraries: ClassVar[tuple[str, ...]] = ()
+    scaled: ClassVar[bool] = False
+    stored: ClassVar[bool] = True
     params: Mapping[str, Any] = {}
-
-    def check(self, *, classification: bool, where: str) -> None:
-        """Nothing can be wrong."""
 
     def fit(
         self, x: Matrix, y: NDArray[Any], weight: Floats, classes: list[int] | None, seed: int

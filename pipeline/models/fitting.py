@@ -20,13 +20,11 @@ from pipeline.models.metrics import log_loss, rank_ic
 from pipeline.models.rows import Window
 from pipeline.models.scaling import Scaler
 from pipeline.models.search import Value, inner_split, search, space_of
-from pipeline.models.tables import BASELINE_CONSTANT, BASELINE_QUEUE
+from pipeline.models.tables import BASELINE_CONSTANT, BASELINE_QUEUE, QUEUE
 from pipeline.models.weights import balanced, scaled, uniqueness
 
 Floats = NDArray[np.float64]
 
-QUEUE: Final = "queue_imbalance"
-"""The feature of the baseline."""
 MOST_CLASSES: Final = 10
 LEAST_ROWS: Final = 20
 """Fewer training rows: no model."""

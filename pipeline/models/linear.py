@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.models.estimators import Floats, Matrix, known_params, missing_extra, one_thread
+from pipeline.models.estimators import Floats, Matrix, known_params, one_thread
 from pipeline.models.texts import read_numbers, write_numbers
 
 PARAMS: Final[Mapping[str, Any]] = {"penalty": 1e-3}
@@ -31,10 +31,12 @@ class Linear:
 
     params: Mapping[str, Any]
 
-    name: Final = "linear"
-    source: Final = ""
-    scaled: Final = True
-    stored: Final = True
+    name: ClassVar[str] = "linear"
+    spec: ClassVar[str] = "linear"
+    source: ClassVar[str] = ""
+    libraries: ClassVar[tuple[str, ...]] = ("sklearn",)
+    scaled: ClassVar[bool] = True
+    stored: ClassVar[bool] = True
 
     @classmethod
     def of(cls, params: Mapping[str, Any], where: str) -> Linear:
@@ -45,13 +47,6 @@ class Linear:
         if not 0 <= known["penalty"] < np.inf:
             raise RequestError(f"{where}: parameter penalty = {known['penalty']} is not 0 or more")
         return cls(known)
-
-    def check(self, *, classification: bool, where: str) -> None:
-        """scikit-learn must be there."""
-        try:
-            import sklearn.linear_model  # noqa: F401 - only whether it is there
-        except ImportError:
-            raise missing_extra("scikit-learn", f"{where}: linear") from None
 
     def fit(
         self, x: Matrix, y: NDArray[Any], weight: Floats, classes: list[int] | None, seed: int

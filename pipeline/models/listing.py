@@ -20,14 +20,15 @@ HEADER: Final = (
 
 def row_of_model(model: Model) -> list[Any]:
     """The line of `mbo list models`."""
-    served, fitted = _sessions(model), _fitted(model)
+    served = _sessions(model)
+    fitted = _fitted(model, served)
     about = fitted.row(0, named=True) if len(fitted) else {}
     days = served["session"]
     return [
         model.model_id,
         about.get("estimator"),
         about.get("label"),
-        about.get("set"),
+        about.get("feature_set"),
         ", ".join(served["symbol"].unique().sort()),
         len(fitted),
         len(served),
@@ -42,7 +43,8 @@ def facts_of_model(model: Model) -> dict[str, Any]:
 
     The newest training speaks for those before it.
     """
-    served, fitted = _sessions(model), _fitted(model)
+    served = _sessions(model)
+    fitted = _fitted(model, served)
     facts: dict[str, Any] = {}
     if len(fitted):
         newest = fitted.row(-1, named=True)
@@ -51,7 +53,7 @@ def facts_of_model(model: Model) -> dict[str, Any]:
             "classes": newest["classes"],
             "estimator": newest["estimator"],
             "parameters": newest["params"],
-            "feature set": f"{newest['set']}, clock {newest['clock']}",
+            "feature set": f"{newest['feature_set']}, clock {newest['clock']}",
             "features": ", ".join(json.loads(newest["features"])),
             "versions": sorted(set(json.loads(newest["versions"]).values())),
             "trained": [_training(row) for row in fitted.iter_rows(named=True)],
@@ -74,15 +76,16 @@ def _training(row: dict[str, Any]) -> str:
     )
 
 
-def _fitted(model: Model) -> pl.DataFrame:
-    """Rows of the model itself, by session and symbol; none where no session has a past."""
+def _fitted(model: Model, served: pl.DataFrame) -> pl.DataFrame:
+    """Rows of the model itself, by session and symbol: those that sessions are served by."""
     if not any(
         item.partition["model"] == model.model_id
         for item in model.lake.catalog.partitions("models")
     ):
         return pl.DataFrame()
     rows = model.models.filter(pl.col("part") == "model").drop("text", "fill", "mean", "scale")
-    return rows.sort("session", "symbol").collect()
+    used = served.select(pl.col("by").cast(pl.Date).alias("session"), "symbol").unique()
+    return rows.collect().join(used, on=["session", "symbol"], how="semi").sort("session", "symbol")
 
 
 def _sessions(model: Model) -> pl.DataFrame:

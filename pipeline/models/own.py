@@ -14,7 +14,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,12 +28,13 @@ class Own:
     """A user's estimator, not made yet."""
 
     spec: str
-    """``path/to/file.py:Name``, as given."""
+    """``/path/to/file.py:Name``"""
     make: Callable[..., Any]
     params: Mapping[str, Any]
     source: str
 
-    scaled: Final = True
+    scaled: ClassVar[bool] = True
+    libraries: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def of(cls, spec: str, params: Mapping[str, Any], where: str) -> Own:
@@ -66,7 +67,9 @@ class Own:
                         f"{path}: {attribute} has no {method}; an estimator has fit(X, y) "
                         "and predict(X)"
                     )
-        return cls(spec, make, dict(params), source)
+        own = cls(f"{file.resolve()}:{attribute}", make, dict(params), source)
+        own.made(0)
+        return own
 
     @property
     def name(self) -> str:
@@ -77,12 +80,8 @@ class Own:
     def stored(self) -> bool:
         return all(callable(getattr(self.make, n, None)) for n in ("to_text", "from_text"))
 
-    def check(self, *, classification: bool, where: str) -> None:
-        """It can be made."""
-        self._made(0)
-
-    def _made(self, seed: int) -> Any:
-        """A fresh estimator.
+    def made(self, seed: int) -> Any:
+        """A fresh estimator; ``seed`` is its ``random_state``, where it takes one.
 
         Raises
         ------
@@ -104,7 +103,7 @@ class Own:
         self, x: Matrix, y: NDArray[Any], weight: Floats, classes: list[int] | None, seed: int
     ) -> FittedOwn:
         """Fit it; with weights where its ``fit`` takes ``sample_weight``."""
-        made = self._made(seed)
+        made = self.made(seed)
         target = y if classes is None else np.array(classes, np.int64)[y]
         more = {"sample_weight": weight} if _takes_weight(made.fit) else {}
         with one_thread():

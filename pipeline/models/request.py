@@ -20,7 +20,9 @@ from features.registry import Column
 from pipeline.config import ModelSettings, Settings
 from pipeline.errors import RequestError
 from pipeline.fitting import ChosenSet, chosen_set
-from pipeline.models.estimators import KINDS, Kind, load_kind
+from pipeline.models.estimators import Kind, check_extra, load_kind
+from pipeline.models.search import space_of
+from pipeline.models.tables import QUEUE
 from pipeline.units import parse_duration
 
 SHIPPED: Final = ("lightgbm", "linear")
@@ -61,13 +63,22 @@ class ModelRequest:
         text = json.dumps(values, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:_HASH_DIGITS]
 
+    @property
+    def columns_read(self) -> tuple[Column, ...]:
+        """The features, and the baseline's own where the set has it and it is none of them."""
+        known = {column.name for column in self.features}
+        return (
+            *self.features,
+            *(c for c in self.chosen.columns.features if c.name == QUEUE and c.name not in known),
+        )
+
     def versions(self) -> dict[str, str]:
         """Identity of the definition of each feature and of the label."""
         from pipeline.featurise import FeatureStage
 
         return {
             column.name: definition(FeatureStage.version, self._source(column))
-            for column in (*self.features, self.label)
+            for column in (*self.columns_read, self.label)
         }
 
     def _source(self, column: Column) -> str:
@@ -122,7 +133,10 @@ def prepare_model(
     )
     if own.at_least > own.train:
         raise RequestError(f"{where}: at_least = {own.at_least} is more than train = {own.train}")
+    # scikit-learn is every model's need: the baselines' linear model is fitted with it.
+    check_extra(["sklearn"], "`mbo train`")
     kind = load_kind(own.estimator, own.params, where)
+    check_extra(kind.libraries, "`mbo train`")
     chosen = chosen_set(settings.with_values(features={"set": own.set}))
     label = _label(own.label, chosen, settings)
     request = ModelRequest(
@@ -133,9 +147,9 @@ def prepare_model(
             f"{where}: {label.name} is a real number and task is 'classification'; choose a label "
             'of classes, such as y_next_move, or task = "regression"'
         )
-    kind.check(classification=request.classification, where=where)
-    if own.trials and own.estimator not in KINDS:
-        raise RequestError(f"{where}: trials search parameters of {' and '.join(KINDS)} only")
+    if own.trials:
+        check_extra(["optuna"], "a search for parameters (trials)")
+        space_of(kind.name, own.params)
     return request
 
 

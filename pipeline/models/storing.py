@@ -66,7 +66,7 @@ class Part:
     classes: tuple[int, ...] | None
     prior: Floats | None
     """By class: what balanced probabilities are multiplied by, before they sum to 1 again."""
-    set: str
+    feature_set: str
     clock: str
     features: tuple[str, ...]
     versions: Mapping[str, str]
@@ -153,7 +153,7 @@ def _row(part: Part) -> dict[str, Any]:
         "label": part.label,
         "classes": None if part.classes is None else _json(list(part.classes)),
         "prior": None if part.prior is None else _json(part.prior.tolist()),
-        "set": part.set,
+        "feature_set": part.feature_set,
         "clock": part.clock,
         "features": _json(list(part.features)),
         "versions": _json(dict(part.versions)),
@@ -234,7 +234,7 @@ def _part(row: Mapping[str, Any]) -> Part:
         label=row["label"],
         classes=classes,
         prior=prior,
-        set=row["set"],
+        feature_set=row["feature_set"],
         clock=row["clock"],
         features=tuple(features),
         versions=_object(row["versions"], "versions"),

@@ -16,6 +16,9 @@ from pipeline.tables import Table
 BASELINE_CONSTANT: Final = "baseline_constant"
 BASELINE_QUEUE: Final = "baseline_queue_imbalance"
 
+QUEUE: Final = "queue_imbalance"
+"""The feature of that baseline."""
+
 PARTS: Final = ("model", BASELINE_CONSTANT, BASELINE_QUEUE)
 """The model itself, and what it has to beat: the window's mean or class shares, and the same
 label from the queue imbalance alone.
@@ -40,7 +43,7 @@ MODELS: Final = Table(
             "JSON list, by class: what balanced probabilities are multiplied by, to sum to 1 again",
             null=True,
         ),
-        col("set", TEXT, "", "the feature set"),
+        col("feature_set", TEXT, "", "the feature set"),
         col("clock", TEXT, "", "the set's clock"),
         col("features", TEXT, "", "JSON list of the columns it reads, in order"),
         col("versions", TEXT, "", "JSON: feature or label -> identity of its definition"),

@@ -15,7 +15,7 @@ from pipeline.contracts import resolve
 from pipeline.errors import InputError
 from pipeline.models.blocks import Block, plan_blocks
 from pipeline.models.estimators import Fitted, Kind, load_kind
-from pipeline.models.fitting import QUEUE, Outcome, Recipe, fit_parts, refit
+from pipeline.models.fitting import Outcome, Recipe, fit_parts, refit
 from pipeline.models.request import ModelRequest
 from pipeline.models.rows import PastRows, Window, check_definitions, read_window
 from pipeline.models.storing import Part, Trained, as_table
@@ -74,12 +74,10 @@ def training(
     own = request.settings
     keys = [one.keys(own.set) for one in block.past]
     refs = tuple(TableRef(table, key) for key in keys for table in ("features", "labels"))
-    features = [column.name for column in request.features]
-    there = {column.name for column in request.chosen.columns.features}
+    read = [column.name for column in request.columns_read]
     params = {
-        "features": features,
-        # The baseline's own feature is read, too, where the set has it.
-        "columns": [*features, *([QUEUE] if QUEUE in there - set(features) else [])],
+        "features": [column.name for column in request.features],
+        "columns": read,
         "label": request.label.name,
         "classification": request.classification,
         "versions": request.versions(),
@@ -100,7 +98,7 @@ def training(
         "trials": own.trials,
         "seed": own.seed,
     }
-    return refs, params, {"estimator": own.estimator}
+    return refs, params, {"estimator": request.kind.spec}
 
 
 class Train(ModelStage):
@@ -129,6 +127,10 @@ class Train(ModelStage):
         """Fit the model of one block, and its baselines."""
         params = task.params
         past = past_rows(task.inputs, params, inputs)
+        if not past:
+            outputs.warn("no past session is complete in all it is made of: no model")
+            outputs.writer(MODELS).write(as_table([]))
+            return
         recipe = recipe_of(params, task.hints)
         window = _window(past, params)
         outputs.progress(len(window.y))
@@ -142,7 +144,7 @@ class Train(ModelStage):
 
 
 def past_rows(refs: Sequence[object], params: Mapping[str, Any], inputs: Inputs) -> list[PastRows]:
-    """The files of the past sessions.
+    """The files of the past sessions; of those that are complete.
 
     Raises
     ------
@@ -156,6 +158,8 @@ def past_rows(refs: Sequence[object], params: Mapping[str, Any], inputs: Inputs)
         features, labels = inputs.stored("features", key), inputs.stored("labels", key)
         if features is None or labels is None:
             raise InputError.at(f"features {key}", "not there", todo="run `mbo features`")
+        if features.notes.get("complete") is False:
+            continue  # a day of a peer is missing
         check_definitions(features, names, params["versions"], params["clock"])
         check_definitions(labels, [params["label"]], params["versions"], params["clock"])
         found.append(PastRows(features, labels))
@@ -231,7 +235,7 @@ def _part(name: str, found: Outcome, params: Mapping[str, Any], trained: Trained
         label=params["label"],
         classes=found.classes,
         prior=found.prior,
-        set=params["set"],
+        feature_set=params["set"],
         clock=params["clock"],
         features=found.features,
         versions=versions,

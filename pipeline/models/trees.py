@@ -11,13 +11,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError, RequestError
-from pipeline.models.estimators import Floats, Matrix, known_params, missing_extra
+from pipeline.models.estimators import Floats, Matrix, known_params
 
 PARAMS: Final[Mapping[str, Any]] = {
     "num_iterations": 200,
@@ -46,10 +46,12 @@ class Trees:
 
     params: Mapping[str, Any]
 
-    name: Final = "lightgbm"
-    source: Final = ""
-    scaled: Final = False
-    stored: Final = True
+    name: ClassVar[str] = "lightgbm"
+    spec: ClassVar[str] = "lightgbm"
+    source: ClassVar[str] = ""
+    libraries: ClassVar[tuple[str, ...]] = ("lightgbm",)
+    scaled: ClassVar[bool] = False
+    stored: ClassVar[bool] = True
 
     @classmethod
     def of(cls, params: Mapping[str, Any], where: str) -> Trees:
@@ -59,13 +61,6 @@ class Trees:
             if found[name] < low:
                 raise RequestError(f"{where}: parameter {name} = {found[name]}; choose {low}+")
         return cls(found)
-
-    def check(self, *, classification: bool, where: str) -> None:
-        """LightGBM must be there."""
-        try:
-            import lightgbm  # noqa: F401 - only whether it is there
-        except ImportError:
-            raise missing_extra("lightgbm", where) from None
 
     def fit(
         self, x: Matrix, y: NDArray[Any], weight: Floats, classes: list[int] | None, seed: int
