@@ -52,6 +52,33 @@ class LakeSettings:
 
 
 @dataclass(frozen=True)
+class DownloadSettings:
+    """What `mbo download` asks for and how; see ``docs/download.md``.
+
+    The key is no setting: it comes from the environment alone.
+    """
+
+    dataset: str = ""
+    symbols: tuple[str, ...] = ()
+    """As the vendor writes them: ``ESM5``, ``ES.FUT``, ``ES.c.0``, ``ALL_SYMBOLS``."""
+    stype: str = ranged("", choices=("", "raw_symbol", "parent", "continuous", "instrument_id"))
+    """Kind of the symbols; empty: told by their form."""
+    schemas: tuple[str, ...] = ranged(("mbo", "definition", "status"))
+    max_cost: float | None = ranged(None, low=0)
+    """USD; a request that costs more is refused."""
+    out: str = ""
+    """Folder that receives the batch folders; empty: ``raw.path``."""
+    retries: int = ranged(6, low=0, high=100)
+    """Attempts after the first one that failed in a way that may pass."""
+    backoff: str = ranged("1s", duration="positive")
+    """Wait before the second attempt; doubled for each one after it."""
+    poll: str = ranged("10s", duration="positive")
+    """Between two looks at a job that is not done."""
+    gateway: str = ""
+    """Address of the API; empty: the vendor's."""
+
+
+@dataclass(frozen=True)
 class RunSettings:
     workers: int = ranged(0, low=0)
     """Processes; 0 means one a core."""
@@ -240,6 +267,7 @@ class Settings:
 
     raw: RawSettings = RawSettings()
     lake: LakeSettings = LakeSettings()
+    download: DownloadSettings = DownloadSettings()
     run: RunSettings = RunSettings()
     sample: SampleSettings = SampleSettings()
     book: BookSettings = BookSettings()

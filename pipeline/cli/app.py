@@ -7,6 +7,7 @@ import typer
 from pipeline.cli import bench, book_at, look, query, stages
 from pipeline.cli.check import check
 from pipeline.cli.common import command
+from pipeline.cli.download import download
 from pipeline.cli.explain import explain
 from pipeline.cli.report import report
 from pipeline.cli.sweep import sweep
@@ -29,6 +30,7 @@ app = typer.Typer(
 
 for name, function in (
     ("sample", stages.sample),
+    ("download", download),
     ("doctor", stages.doctor),
     ("ingest", stages.ingest),
     ("book", stages.book),

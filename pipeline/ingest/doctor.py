@@ -29,7 +29,7 @@ INGEST_RECORDS_PER_SECOND = 2_000_000
 """One worker, file to Parquet, on a core of about 2.5 GHz: the assumption of the forecast."""
 LAKE_BYTES_PER_RAW_BYTE = 0.75
 """Parquet of the ``mbo`` table against ``.dbn.zst``, measured on ES: the same."""
-_PLAIN_BYTES_PER_ZSTD_BYTE = 4.0
+PLAIN_BYTES_PER_ZSTD_BYTE = 4.0
 
 
 @dataclass
@@ -240,9 +240,14 @@ def count_records(file: RawFile, schema: str) -> tuple[int, bool]:
 def _forecast(files: Sequence[RawFile], report: DoctorReport) -> dict[str, Any]:
     records = sum(holding.records for holding in report.holdings)
     compressed = sum(
-        file.size if file.path.suffix == ".zst" else int(file.size / _PLAIN_BYTES_PER_ZSTD_BYTE)
+        file.size if file.path.suffix == ".zst" else int(file.size / PLAIN_BYTES_PER_ZSTD_BYTE)
         for file in files
     )
+    return forecast(records, compressed)
+
+
+def forecast(records: int, compressed: int) -> dict[str, Any]:
+    """Time and disk of ingesting so many records of so many bytes of ``.dbn.zst``."""
     return {
         "records": records,
         "ingest_seconds": round(records / INGEST_RECORDS_PER_SECOND, 1),
@@ -277,15 +282,19 @@ def render(report: DoctorReport) -> str:
         [" + ".join(group) for group in report.together],
     )
     if report.holdings:
-        forecast = report.forecast
-        lines.append(
-            f"forecast: ingest {_duration(forecast['ingest_seconds'])}, "
-            f"{_size(forecast['lake_bytes'])} in the lake (assuming {forecast['assumes']})"
-        )
+        lines.append(forecast_line(report.forecast))
     if report.refused:
         lines.append(f"{len(report.refused)} would be refused:")
         lines += [f"  {reason}" for _, reason in report.refused]
     return "\n".join(lines)
+
+
+def forecast_line(told: dict[str, Any]) -> str:
+    """A forecast as a line of text."""
+    return (
+        f"forecast: ingest {_duration(told['ingest_seconds'])}, "
+        f"{_size(told['lake_bytes'])} in the lake (assuming {told['assumes']})"
+    )
 
 
 def _holding_lines(holding: Holding) -> list[str]:

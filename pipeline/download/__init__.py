@@ -1,0 +1,1 @@
+"""``mbo download``: files from the vendor, into batch folders as ingest reads them."""
