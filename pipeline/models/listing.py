@@ -84,7 +84,7 @@ def _fitted(model: Model, served: pl.DataFrame) -> pl.DataFrame:
     ):
         return pl.DataFrame()
     rows = model.models.filter(pl.col("part") == "model").drop("text", "fill", "mean", "scale")
-    used = served.select(pl.col("by").cast(pl.Date).alias("session"), "symbol").unique()
+    used = served.select(pl.col("by").str.to_date().alias("session"), "symbol").unique()
     return rows.collect().join(used, on=["session", "symbol"], how="semi").sort("session", "symbol")
 
 
