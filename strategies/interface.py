@@ -243,8 +243,8 @@ def evaluate(strategy: SignalStrategy, frame: pl.DataFrame) -> pl.Series:
     return column.cast(pl.Int64)
 
 
-def check_causal(strategy: SignalStrategy, frame: pl.DataFrame) -> None:
-    """Compare targets with those computed from the first rows alone.
+def check_causal(strategy: SignalStrategy, frame: pl.DataFrame, whole: pl.Series) -> None:
+    """Compare targets (``whole``: those of all rows) with those computed from the first rows alone.
 
     Cuts are made where the target has just changed, where a look ahead shows first, and at a
     third and a half.
@@ -254,7 +254,6 @@ def check_causal(strategy: SignalStrategy, frame: pl.DataFrame) -> None:
     RequestError
         If a target changes when rows after it are taken away: it looks into the future.
     """
-    whole = evaluate(strategy, frame)
     changed = (whole != whole.shift(1)).fill_null(value=False).arg_true().to_list()
     step = max(1, len(changed) // _CUTS)
     cuts = {row + 1 for row in changed[::step][:_CUTS]}

@@ -7,6 +7,7 @@ nothing but the memory.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -29,19 +30,14 @@ _ROWS_AT_ONCE: Final = 1 << 16
 _Batch = tuple[I64, npt.NDArray[np.float64]]
 """Decision points (int64[n, 5], columns ``D_*``) and their features."""
 KEYS: Final = ("ts", "event", "bid_px", "ask_px", "mid_ticks")
+_KEYS_READ: Final = KEYS[:4]
 
 
-def read_features(files: Sequence[Path], strategy: SignalStrategy) -> pl.DataFrame:
-    """Key columns and what the strategy reads, of one session."""
-    columns = list(dict.fromkeys([*KEYS, *strategy.features()]))
-    frames = [pl.read_parquet(path, columns=columns, hive_partitioning=False) for path in files]
-    return pl.concat(frames)
+def decisions_of(strategy: SignalStrategy, files: Sequence[Path], *, check: bool = False) -> I64:
+    """Decisions of one session, int64[n, 5] with the columns ``D_*``, in order.
 
-
-def decisions_of(
-    strategy: SignalStrategy, frame: pl.DataFrame, *, check: bool = False, compact: bool = True
-) -> I64:
-    """Decisions of one session, int64[n, 5] with the columns ``D_*``.
+    Held whole are the columns the strategy's expression names, and the decisions; the keys of the
+    rows are read some at a time.
 
     Raises
     ------
@@ -50,23 +46,77 @@ def decisions_of(
     RequestError
         If the strategy's expression fails, or (``check``) looks into the future.
     """
-    if check and len(frame):
-        check_causal(strategy, frame)
+    targets = _targets(strategy, files, check=check)
+    kept: deque[I64] = deque()
+    last: I64 | None = None
+    at = 0
+    for batch in _batches(files, _KEYS_READ):
+        rows = np.empty((batch.num_rows, 5), np.int64)
+        rows[:, st.D_TS] = batch["ts"].view(pa.int64()).to_numpy()
+        rows[:, st.D_EVENT] = batch["event"].to_numpy()
+        rows[:, st.D_TARGET] = targets[at : at + len(rows)]
+        rows[:, st.D_BID] = pc.fill_null(batch["bid_px"], UNDEF_PRICE).to_numpy()
+        rows[:, st.D_ASK] = pc.fill_null(batch["ask_px"], UNDEF_PRICE).to_numpy()
+        at += len(rows)
+        before = np.concatenate([rows[:1] if last is None else last, rows[:-1]])
+        for key in (st.D_TS, st.D_EVENT):
+            if (rows[:, key] < before[:, key]).any():
+                raise InputError("rows of the feature table are not in the order of time")
+        changed = (rows[:, st.D_TARGET :] != before[:, st.D_TARGET :]).any(axis=1)
+        if last is None:
+            changed[:1] = True
+        kept.append(rows[changed])
+        last = rows[-1:].copy() if len(rows) else last
+    return _joined(kept)
+
+
+def _targets(strategy: SignalStrategy, files: Sequence[Path], *, check: bool) -> I64:
+    """The target of each row, ``NO_TARGET`` where nothing is said."""
+    frame = _frame(files, _columns_read(strategy))
     targets = evaluate(strategy, frame)
-    columns = [
-        frame["ts"].cast(pl.Int64),
-        frame["event"],
-        targets.fill_null(st.NO_TARGET),
-        frame["bid_px"].fill_null(UNDEF_PRICE),
-        frame["ask_px"].fill_null(UNDEF_PRICE),
-    ]
-    rows = np.column_stack([column.to_numpy() for column in columns]).astype(np.int64, copy=False)
-    if (np.diff(rows[:, st.D_TS]) < 0).any() or (np.diff(rows[:, st.D_EVENT]) < 0).any():
-        raise InputError("rows of the feature table are not in the order of time")
-    if compact and len(rows):
-        same = (rows[1:, st.D_TARGET :] == rows[:-1, st.D_TARGET :]).all(axis=1)
-        rows = rows[np.concatenate([[True], ~same])]
-    return np.ascontiguousarray(rows)
+    if check and len(frame):
+        check_causal(strategy, frame, targets)
+    numbers: I64 = targets.fill_null(st.NO_TARGET).to_numpy()
+    return numbers
+
+
+def _frame(files: Sequence[Path], columns: list[str]) -> pl.DataFrame:
+    return pl.concat(pl.read_parquet(f, columns=columns, hive_partitioning=False) for f in files)
+
+
+def _columns_read(strategy: SignalStrategy) -> list[str]:
+    """The columns that can matter to a strategy's target: those its expression names.
+
+    A selector (``pl.all()``) names none, so that it sees them all; an expression without columns
+    still has a row for each of the table's.
+    """
+    known = list(dict.fromkeys([*KEYS, *strategy.features()]))
+    try:
+        meta = strategy.target().meta
+        if meta.has_multiple_outputs():
+            return known
+        named = set(meta.root_names())
+    except pl.exceptions.PolarsError:  # evaluating it says what is wrong
+        return known
+    return [name for name in known if name in named] or known[:1]
+
+
+def _joined(parts: deque[I64]) -> I64:
+    """Rows of all parts, each of which is let go of once it is copied."""
+    whole = np.empty((sum(len(part) for part in parts), 5), np.int64)
+    at = 0
+    while parts:
+        part = parts.popleft()
+        whole[at : at + len(part)] = part
+        at += len(part)
+    return whole
+
+
+def _batches(files: Sequence[Path], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Columns of the feature table, some rows at a time."""
+    for path in files:
+        with pq.ParquetFile(path) as file:
+            yield from file.iter_batches(_ROWS_AT_ONCE, columns=list(columns), use_threads=False)
 
 
 class FeatureRows:
@@ -92,11 +142,8 @@ class FeatureRows:
         self._next = next(self._batches, None)
 
     def _read(self, files: Sequence[Path]) -> Iterator[_Batch]:
-        columns = ["ts", "event", *self._names]
-        for path in files:
-            with pq.ParquetFile(path) as file:
-                for batch in file.iter_batches(_ROWS_AT_ONCE, columns=columns, use_threads=False):
-                    yield self._convert(batch)
+        for batch in _batches(files, ["ts", "event", *self._names]):
+            yield self._convert(batch)
 
     def _convert(self, batch: pa.RecordBatch) -> _Batch:
         rows = np.zeros((batch.num_rows, 5), np.int64)

@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.backtest import state as st
 from pipeline.backtest.accounts import Account, Contract, Fee
-from pipeline.backtest.decisions import FeatureRows, decisions_of, read_features
+from pipeline.backtest.decisions import FeatureRows, decisions_of
 from pipeline.backtest.fees import FeeRule, FeeSchedule
 from pipeline.backtest.latency import LatencyTable
 from pipeline.backtest.options import Limits, Money, SimOptions, timetable
@@ -153,8 +153,8 @@ class Leg:
             if stored is None:
                 return np.zeros((0, 5), np.int64)
             assert isinstance(self.strategy, SignalStrategy)
-            frame = read_features(stored.files, self.strategy)
-            rows = decisions_of(self.strategy, frame, check=session == 0)
+            self._loaded = None  # the last session's are not needed any more
+            rows = decisions_of(self.strategy, stored.files, check=session == 0)
             rows[:, st.D_TS] += self.params["latency"]["feed"][0]
             self._loaded = (session, rows)
         return self._loaded[1]
