@@ -47,7 +47,9 @@ def _begin(sim: Sim, records: Records, i: Scalar) -> None:
         meta[st.E_PRINT_SIDE] = ob.NO_SIDE
         meta[st.E_HAS_PRINT] = meta[st.E_HAS_FILL] = 0
         meta[st.E_AUCTION_SIZE] = meta[st.E_AUCTION_USED] = meta[st.E_AUCTION_USED + 1] = 0
-    if flags & F_SNAPSHOT == 0 and records.ts_event[i] != UNDEF_PRICE:
+    if flags & F_SNAPSHOT:
+        meta[st.CLOCK] = max(meta[st.CLOCK], records.ts_recv[i])
+    elif records.ts_event[i] != UNDEF_PRICE:
         meta[st.CLOCK] = max(meta[st.CLOCK], records.ts_event[i])
     open_ = meta[st.PHASE] == st.PHASE_OPEN
     meta[st.E_ALLOWED] = open_ and meta[st.VALID] != 0 and meta[st.CROSSED] == 0

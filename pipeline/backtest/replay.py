@@ -24,7 +24,7 @@ from pipeline.book.tape import Records, no_records
 from pipeline.errors import InputError
 from pipeline.instants import format_instant
 from pipeline.jit import entry_point
-from pipeline.units import UNDEF_PRICE, event_base
+from pipeline.units import F_SNAPSHOT, UNDEF_PRICE, event_base
 from strategies import layout as la
 from strategies.layout import WAKES
 from strategies.market import Market
@@ -178,6 +178,7 @@ class Replay:
         meta[st.KNOWN], meta[st.BAD], meta[st.VALID] = known, bad, known and not bad
         meta[st.FIRST_RECV] = since if since > -st.NEVER else st.NEVER
         meta[[st.IN_EVENT, st.SNAPPING, st.TAKEN_ANY, st.CROSSED]] = 0
+        meta[[st.LAST_BID, st.LAST_ASK]] = UNDEF_PRICE
         self._lose_feed()
         self.sim.seen = Book(*(array.copy() for array in book))
         self._see_nothing()
@@ -192,8 +193,17 @@ class Replay:
     def _see_nothing(self) -> None:
         """The strategy sees no book before it receives an event of the next one."""
         block, word = self.sim.block, la.WORD
+        self.sim.meta[[st.SEEN_BID, st.SEEN_ASK]] = UNDEF_PRICE
         block[[word["bid"], word["ask"]]] = UNDEF_PRICE
-        for name in ("bid_size", "ask_size", "bid_orders", "ask_orders", "valid", "crossed"):
+        for name in (
+            "bid_size",
+            "ask_size",
+            "bid_orders",
+            "ask_orders",
+            "valid",
+            "crossed",
+            "traded",
+        ):
             block[word[name]] = 0
 
     def start_day(self, date: int) -> None:
@@ -260,7 +270,7 @@ class Replay:
         part = self._parts[0]
         key = (int(part.publisher[0]), int(part.instrument[0]))
         if self._key is not None and key != self._key:
-            self._change_instrument()
+            self._change_instrument(part.records)
         self._key = key
         return part.records
 
@@ -274,14 +284,22 @@ class Replay:
         self._parts.popleft()
         self._at = 0
 
-    def _change_instrument(self) -> None:
-        """The symbol has another instrument now: its book is another, and ours are gone."""
-        self._drop_orders()
+    def _change_instrument(self, records: Records) -> None:
+        """From the first of these records on the symbol has another instrument: its book is
+        another, and ours are gone.  What is due before happens before.
+        """
+        time = int(records.ts_event[0])
+        if records.flags[0] & F_SNAPSHOT:
+            time = int(records.ts_recv[0])
+        elif time == UNDEF_PRICE:
+            time = self.clock
+        self._drop_orders(time)
         self.start_book(None, new_book(rule=self.rule), known=False)
 
-    def _drop_orders(self) -> None:
+    def _drop_orders(self, time: int | None = None) -> None:
         clear = empty_records(1)
         clear.action[0] = ord("R")
+        clear.ts_event[0] = self.clock if time is None else time
         clear.record[0] = self.sim.meta[st.LAST_RECORD]
         at, run = 0, _compiled_replay()
         while at < 1:

@@ -11,7 +11,9 @@ from typing import Any, Final
 import numpy as np
 
 from pipeline.backtest import state as st
+from pipeline.backtest.due import lacking
 from pipeline.backtest.kernel import finish, replay
+from pipeline.backtest.rules import prints_alone
 from pipeline.backtest.state import Sim
 from pipeline.book.layout import I64, Scalar
 from pipeline.book.tape import Records
@@ -64,15 +66,45 @@ def _bound(sim: Sim, tape: Any, at: Scalar, over: Scalar, end: Scalar) -> Scalar
         return min(due, end)
     if at >= tape.flags.shape[0]:
         return due
-    if meta[st.IN_EVENT] or meta[st.N_PRINTS] > 0:
-        # Prints without an F are judged by the next record: what they fill was long ago.
+    if _at_once(sim):
         return np.int64(-st.NEVER)
-    time = tape.ts_event[at]
+    return min(due, _time_of(sim, tape, at))
+
+
+@inner
+def _at_once(sim: Sim) -> Scalar:
+    """Whether the next record comes before anything else.
+
+    An event under way goes on; prints without an F are judged by the next record, and what they
+    fill was filled when they were printed.
+    """
+    return sim.meta[st.IN_EVENT] != 0 or sim.meta[st.N_PRINTS] > 0
+
+
+@inner
+def _time_of(sim: Sim, tape: Any, at: Scalar) -> Scalar:
+    """When a record that begins an event happens."""
     if tape.flags[at] & F_SNAPSHOT:
-        time = tape.ts_recv[at]
-    elif time == UNDEF_PRICE:
-        time = meta[st.CLOCK]
-    return min(due, time)
+        return tape.ts_recv[at]
+    if tape.ts_event[at] == UNDEF_PRICE:
+        return sim.meta[st.CLOCK]
+    return tape.ts_event[at]
+
+
+@inner
+def _before_part(sim: Sim, first: Scalar, limit: Scalar) -> tuple[Scalar, Scalar]:
+    """What comes before records whose first event is of a time; whether there was something."""
+    meta = sim.meta
+    if meta[st.IN_EVENT]:
+        return np.int64(st.DONE), np.int64(0)
+    if meta[st.N_PRINTS] > 0 and meta[st.E_TS_EVENT] != first:
+        lack = lacking(sim)
+        if lack == st.DONE:
+            prints_alone(sim, meta[st.LAST_RECORD])
+        return lack, np.int64(1)
+    if meta[st.N_PRINTS] == 0 and meta[st.NEXT_DUE] < first:
+        return finish(sim, min(limit, first), np.int64(st.ONLY_WAIT)), np.int64(1)
+    return np.int64(st.DONE), np.int64(0)
 
 
 @kernel
@@ -128,6 +160,14 @@ def interleave(
                 return status, who
         else:
             if at[who] < 0:
+                # The book may be another's from the first of these records on.
+                first = _time_of(sim, tape, np.int64(0))
+                status, waited = _before_part(sim, first, limit)
+                if status != st.DONE:
+                    return status, who
+                if waited:
+                    bounds[who] = _bound(sim, tape, np.int64(0), over[who], ends[who])
+                    continue
                 return np.int64(st.NEW_PART), who
             status, done = replay(sim, _records(tape), at[who], limit)
             at[who] = done

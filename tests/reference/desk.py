@@ -59,6 +59,14 @@ class Desk(Trader):
         self.worth_at_start: Fraction | int = 0
         self.second, self.sent_in_it = None, 0
 
+        self.number, self.peers = 0, [self]
+        self.mail: list[tuple] = []
+        """(time, number of another instrument, command) that a callback here has left."""
+
+    def forget(self):
+        """There is no book to see."""
+        self.book, self.bid, self.ask, self.news = PlainBook(), None, None, None
+
     # --- what the strategy can ask ----------------------------------------------------------
 
     @property
@@ -153,6 +161,9 @@ class Desk(Trader):
     def obey(self, time, commands):
         for name, *words in commands:
             getattr(self, f"do_{name}")(time, *words)
+
+    def do_to(self, time, number, command):
+        self.mail.append((time, number, command))
 
     def do_timer(self, time, at, tag):
         self.wire.put(max(at, time), TIMER, ("timer", None, tag, self.session))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pipeline.backtest.options import Limits, Money
 from tests.reference.desk import Desk, News
 from tests.reference.fill_rules import FillRules
-from tests.reference.plain_book import LAST, MAYBE_BAD, SNAPSHOT, Record
+from tests.reference.plain_book import LAST, MAYBE_BAD, SNAPSHOT, PlainBook, Record
 from tests.reference.trader import Trader
 from tests.reference.venue import Venue
 from tests.reference.wire import ARRIVAL, RECEIPT, TIMER, TO_US, Wire
@@ -98,28 +98,32 @@ class Simulator:
         return min(found, key=lambda f: f[:4], default=None)
 
     def run_until(self, before):
-        venue, trader = self.venue, self.trader
         while (first := self.due()) is not None and first[0] < before:
-            time, cls, _, seq, what = first
-            if what[0] == "timetable":
-                _, turn, session = self.timetable.pop(0)
+            self.happen(first)
+
+    def happen(self, first):
+        """The first thing that is due."""
+        venue, trader = self.venue, self.trader
+        time, cls, _, seq, what = first
+        if what[0] == "timetable":
+            _, turn, session = self.timetable.pop(0)
+            venue.clock = max(venue.clock, time)
+            self.turn(turn, session, time)
+        elif what[0] == "mark":
+            venue.mark(time, "clock")
+            self.next_mark += MINUTE
+        elif what[0] == "decide":
+            _, _, target, bid, ask = self.decisions.pop(0)
+            trader.decide(time, target, bid, ask)
+        else:
+            self.wire.under_way = [u for u in self.wire.under_way if u[2] != seq]
+            if cls == ARRIVAL:
                 venue.clock = max(venue.clock, time)
-                self.turn(turn, session, time)
-            elif what[0] == "mark":
-                venue.mark(time, "clock")
-                self.next_mark += MINUTE
-            elif what[0] == "decide":
-                _, _, target, bid, ask = self.decisions.pop(0)
-                trader.decide(time, target, bid, ask)
+                venue.arrive(what)
+            elif cls == RECEIPT:
+                trader.receive(time, what[1])
             else:
-                self.wire.under_way = [u for u in self.wire.under_way if u[2] != seq]
-                if cls == ARRIVAL:
-                    venue.clock = max(venue.clock, time)
-                    venue.arrive(what)
-                elif cls == RECEIPT:
-                    trader.receive(time, what[1])
-                else:
-                    trader.hear(time, what)
+                trader.hear(time, what)
 
     def turn(self, what, session, time):
         venue = self.venue
@@ -161,10 +165,7 @@ class Simulator:
 
     def feed(self, r: Record):
         snap = bool(r.flags & SNAPSHOT)
-        if self.before_snapshot is not None and not snap:
-            self.end_snapshot()
-            if self.open_event:
-                self.end_event()
+        self.settle(r)
         if not self.open_event:
             self.begin_event(r, snap)
         venue = self.venue
@@ -200,17 +201,45 @@ class Simulator:
             self.assume_known(r.ts_recv)
             self.end_event()
 
-    def begin_event(self, r, snap):
-        venue, last = self.venue, self.last
-        same = last is not None and last.action in "TF" and last.ts_event == r.ts_event
-        if not (same and not snap):
+    def settle(self, r):
+        """What the next record shows to be over."""
+        snap = bool(r.flags & SNAPSHOT)
+        if self.before_snapshot is not None and not snap:
+            self.end_snapshot()
+            if self.open_event:
+                self.end_event()
+        if not self.open_event and not (self.goes_on(r) and not snap):
             self.rules.prints_alone()
+
+    def goes_on(self, r):
+        """Whether a record is of the execution that was the last thing."""
+        last = self.last
+        return last is not None and last.action in "TF" and last.ts_event == r.ts_event
+
+    def change_instrument(self, time):
+        """The symbol is another instrument's from now on: another book, and ours are gone."""
+        venue = self.venue
+        venue.clock = max(venue.clock, time)
+        venue.touch, self.last = (None, None), None
+        venue.end_all("cancelled", "book_cleared")
+        venue.book, venue.taken, venue.crossed = PlainBook(), {}, False
+        self.forget()
+
+    def forget(self):
+        """Nothing is known of the book, and what was on its way to us is lost."""
+        self.known_book = self.bad_book = self.venue.valid = False
+        self.first_seen, self.restored, self.records = None, None, []
+        self.open_event, self.before_snapshot = False, None
+        self.wire.under_way = [u for u in self.wire.under_way if u[1] != RECEIPT]
+        self.trader.forget()
+
+    def begin_event(self, r, snap):
+        venue, same = self.venue, self.goes_on(r)
         self.run_until(r.ts_recv if snap else r.ts_event)
         if not same:
             self.rules.begin_execution()
             r.begins = True
-        if not snap:
-            venue.clock = max(venue.clock, r.ts_event)
+        venue.clock = max(venue.clock, r.ts_recv if snap else r.ts_event)
         self.rules.begin_event()
         self.open_event, self.prints = True, []
 
