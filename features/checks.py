@@ -8,7 +8,7 @@ same values everywhere.  Labels fail, as they must.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,9 +19,9 @@ from features.clocks import make_clock
 from features.columns import BOOK_KEYS, TOUCH
 from features.engine import KEYS, compute
 from features.registry import Column
-from features.source import Context, Source
+from features.source import Context, Publication, Source
 from pipeline.errors import MboError
-from pipeline.units import NS_PER_MS, NS_PER_S
+from pipeline.units import NS_PER_MS, NS_PER_S, PRICE_SCALE
 
 CUTS = 6
 """Futures cut off and replaced, half of them in the middle of a tie where there is one."""
@@ -51,7 +51,21 @@ class Recording:
     def cut(self, rows: int) -> Recording:
         """The session as it was after its first rows, and its peers as they were before that."""
         peers = {name: peer.cut(self._before(peer, rows)) for name, peer in self.peers.items()}
-        return replace(self, frame=self.frame.head(rows), peers=peers)
+        context = self._published(rows, lambda known, _: known)
+        return replace(self, context=context, frame=self.frame.head(rows), peers=peers)
+
+    def _published(
+        self, rows: int, change: Callable[[Publication, Publication], Publication]
+    ) -> Context:
+        """The context, with another future of what is published; ``change`` gets what was known
+        before the last of the first rows, and all.
+        """
+        latest = self.frame["ts_recv"].cast(pl.Int64).head(rows).max()
+        end = latest if isinstance(latest, int) else 0
+        published = {
+            name: change(whole.cut(end), whole) for name, whole in self.context.published.items()
+        }
+        return replace(self.context, published=published)
 
     def _before(self, peer: Recording, rows: int) -> int:
         """How many rows of a peer come strictly before the last of our first rows."""
@@ -76,7 +90,14 @@ class Recording:
             for name, peer in self.peers.items()
             if peer.frame.height
         }
-        return replace(self, frame=pl.concat([head, whole.select(head.columns)]), peers=peers)
+
+        def otherwise(known: Publication, whole: Publication) -> Publication:
+            later = whole.values[len(known.values) :]
+            values = [None if value is None else value + PRICE_SCALE for value in later]
+            return Publication(whole.ts, (*known.values, *values))
+
+        frame = pl.concat([head, whole.select(head.columns)])
+        return replace(self, context=self._published(rows, otherwise), frame=frame, peers=peers)
 
     def cuts(self, count: int, seed: int) -> list[int]:
         """Where to cut: every other one within a tie, where there are any, else anywhere."""

@@ -19,6 +19,8 @@ to be complete (see ``features.events``).  Prices are Int64 in 1e-9, sizes and c
 ``ok``                     the touch is two-sided, neither locked nor crossed
 ``ok_flow``                the same, but a side may be empty
 ``first``                  the row starts a segment: after the open, a halt or a gap in the data
+``settle_px``              settlement price of the session before (1e-9), as it had been published
+                           before the event; null before that, or once it was withdrawn
 ``t``                      the time of the decision (ns)
 ``tick``                   price step (1e-9), the same on every row; so are the session's times
                            ``session_open session_close rth_open rth_close`` (ns; null where there
@@ -86,6 +88,9 @@ SCALARS = (
     "next_volume_before",
     "money",
 )
+
+PUBLISHED = ("settle_px",)
+"""Columns that the vendor publishes now and then, apart from the book."""
 
 EVENT_COLUMNS = ("ts", "event", "ok", "ok_flow", "first", "ended", "t")
 

@@ -2,9 +2,9 @@
 
 Highs and lows are of prints; auctions and what else came before a segment's first row apart.
 
-Of the session before (X03) the settlement price is left out: it comes with a schema of its own
-(`statistics`), which a lake need not have, in records published after the close and revised later,
-and features are of books alone. Where it was ingested, `vendor_statistics` has it with its times.
+Of the session before (X03) the prices are those of its trades, and its settlement as the vendor's
+`statistics` published it: after the close, perhaps hours into the session, and revised. A lake need
+not have them.
 """
 
 from __future__ import annotations
@@ -141,6 +141,8 @@ def opening_breakout(minutes: int) -> pl.Expr:
 # --- the session before (X03) ------------------------------------------------------------------
 
 PRIOR = ("high", "low", "close", "vwap")
+SETTLED = "settle_px"
+"""The settlement price of the session before, as it had been published."""
 
 
 @cache
@@ -182,6 +184,22 @@ def prior_dist(part: str) -> pl.Expr:
     Of trades; null where that session's data are not complete.
     """
     return mid_ticks() - _prior(part)
+
+
+@feature(
+    "prior_settle_dist",
+    catalogue="X03",
+    unit="ticks",
+    source="catalogue",
+    mirror="odd",
+)
+def prior_settle_dist() -> pl.Expr:
+    """Mid less the settlement price of the session before.
+
+    Of the vendor's `statistics`: null until it is published, which may be hours into the session,
+    then the latest revision an event could know; null without such records.
+    """
+    return mid_ticks() - pl.col(SETTLED) / TICK
 
 
 @feature(

@@ -23,11 +23,13 @@ import polars as pl
 from features.columns import (
     BOOK_KEYS,
     PRINT_LISTS,
+    PUBLISHED,
     TOUCH,
     TRADE_COLUMNS,
     TRADE_VALUES,
 )
 from features.source import (
+    NOTHING,
     Context,
     Source,
     queue_columns,
@@ -91,6 +93,8 @@ class EventBuilder:
     context: Context
     carried: tuple[str, ...]
     """Columns that are sums since the row before: they pass from a snapshot row to the next."""
+    published: tuple[str, ...] = ()
+    """Columns to add of what the vendor published."""
     segment: int = -1
     """Ordinal of the last segment that began."""
     inside: bool = False
@@ -242,6 +246,10 @@ class EventBuilder:
                 "ok_flow": ok_flow[events],
                 "first": first,
                 "ended": ended,
+                **{
+                    name: self.context.published.get(name, NOTHING).known(ts[events])
+                    for name in self.published
+                },
             }
         )
         frame = taken.drop("ts_recv", "valid", "state", "publisher_id", "instrument_id")
@@ -305,7 +313,8 @@ class Events:
         self._columns = [*book, *flow, *trades, *queue]
         sums = [name for name in trades if name not in TRADE_VALUES]
         sums += [name for name in queue if name in QUEUE_FLOWS]
-        self._builder = EventBuilder(source.context, tuple(flow + sums))
+        published = tuple(name for name in PUBLISHED if name in names)
+        self._builder = EventBuilder(source.context, tuple(flow + sums), published)
         self.end = 0
 
     def __iter__(self) -> Iterator[pl.DataFrame]:

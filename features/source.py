@@ -2,18 +2,48 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
-from features.columns import EVENT_COLUMNS, SCALARS, TRADE_COLUMNS
+from features.columns import EVENT_COLUMNS, PUBLISHED, SCALARS, TRADE_COLUMNS
 from features.components import Fitted
 from pipeline.book.queue_columns import QUEUE_FLOWS, QUEUE_STATES
 from pipeline.units import NS_PER_S, PRICE_SCALE
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A number as it was published: one value after the other."""
+
+    ts: tuple[int, ...]
+    """When each could be known, ns; ascending."""
+    values: tuple[int | None, ...]
+    """None: withdrawn."""
+
+    def known(self, ts: npt.NDArray[np.int64]) -> pl.Series:
+        """The last value published before each instant; null where there is none.
+
+        Of an event received in the same nanosecond nobody can say which came first: it does not
+        know yet.
+        """
+        last = np.searchsorted(np.array(self.ts, dtype=np.int64), ts, side="left")
+        return pl.Series([None, *self.values], dtype=pl.Int64).gather(last)
+
+    def cut(self, end: int) -> Publication:
+        """What could be known before an instant."""
+        count = bisect_left(self.ts, end)
+        return Publication(self.ts[:count], self.values[:count])
+
+
+NOTHING: Final = Publication((), ())
 
 
 @dataclass(frozen=True)
@@ -52,6 +82,8 @@ class Context:
     depth: int = 10
     fits: Mapping[str, Fitted] = field(default_factory=dict, repr=False)
     """What was fitted on past sessions, by component (``features.components``)."""
+    published: Mapping[str, Publication] = field(default_factory=dict, repr=False)
+    """By columns of ``PUBLISHED``."""
 
     def scalars(self) -> dict[str, Any]:
         """The columns that are constant over the session."""
@@ -104,7 +136,7 @@ def queue_columns(names: Iterable[str]) -> list[str]:
 
 def split_columns(names: Iterable[str]) -> tuple[list[str], list[str], list[str]]:
     """Which columns of book, of flow and of trades are behind the columns of events."""
-    wanted = set(names) - set(SCALARS) - set(EVENT_COLUMNS) - _QUEUE
+    wanted = set(names) - set(SCALARS) - set(EVENT_COLUMNS) - set(PUBLISHED) - _QUEUE
     trades = [name for name in TRADE_COLUMNS if name in wanted]
     wanted -= set(trades)
     book = sorted(name for name in wanted if name[4:7] in ("px_", "sz_", "ct_"))
@@ -115,7 +147,13 @@ def tables_needed(names: Iterable[str]) -> tuple[str, ...]:
     """Tables besides ``book`` that the columns need."""
     wanted = list(names)
     _, flow, trades = split_columns(wanted)
-    used = {"flow": flow, "trades": trades, "queue": queue_columns(wanted)}
+    published = [name for name in PUBLISHED if name in wanted]
+    used = {
+        "flow": flow,
+        "trades": trades,
+        "queue": queue_columns(wanted),
+        "vendor_statistics": published,
+    }
     return tuple(name for name, columns in used.items() if columns)
 
 

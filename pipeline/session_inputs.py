@@ -16,12 +16,12 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from features.columns import EVENT_COLUMNS, SCALARS, TOUCH, TRADE_COLUMNS
+from features.columns import EVENT_COLUMNS, PUBLISHED, SCALARS, TOUCH, TRADE_COLUMNS
 from features.components import Fitted
 from features.engine import check_depth
 from features.registry import Column
 from features.sets import FeatureSet
-from features.source import Context, split_columns
+from features.source import Context, Publication, split_columns
 from pipeline.calendar import Calendar, Session, calendar_for, hours_of, utc_dates
 from pipeline.calendar_status import session_with_status
 from pipeline.config import Settings
@@ -29,6 +29,7 @@ from pipeline.errors import InputError, RequestError
 from pipeline.frames import ON_REQUEST, Day, LakeRows
 from pipeline.gates import Gates
 from pipeline.reading import read_table
+from pipeline.settlements import SETTLEMENTS, settlement_refs, settlements
 from pipeline.stage import (
     Catalog,
     Inputs,
@@ -88,6 +89,7 @@ class SessionPlanner:
         self.catalog = catalog
         self.settings = settings
         self.tables = (*INPUT_TABLES, *(name for name in ON_REQUEST if name in tables))
+        self.settled = SETTLEMENTS in tables
         self._instruments = _instruments(catalog)
         self._gates = Gates(catalog, settings)
         self._symbols: dict[tuple[str, str], SymbolSessions | None] = {}
@@ -133,6 +135,11 @@ class SessionPlanner:
             keys = Partition.of(dataset=dataset, date=day, symbol=symbol)
             missing = day not in days
             inputs += [TableRef(table, keys, optional=missing) for table in self.tables]
+        settled: dict[str, Any] = {}
+        if self.settled:
+            before = session_before(of.calendar, scheduled)
+            inputs += settlement_refs(dataset, symbol, before, wanted[-1])
+            settled["settled"] = str(before)
         row = self._instrument(dataset, symbol, session.date)
         params = {
             "calendar": of.calendar.name,
@@ -143,6 +150,7 @@ class SessionPlanner:
             "multiplier": _fraction(row.get("multiplier")),
             "depth": 1 if self.settings.book.materialise == "touch" else self.settings.book.depth,
             **_expiry(of.calendar, session, row.get("expiration")),
+            **settled,
         }
         weight = sum(days[day].rows for day in wanted if day in days)
         return SessionFacts(tuple(inputs), params, weight)
@@ -278,8 +286,17 @@ def _rows(
         multiplier=Fraction(multiplier) if (multiplier := params["multiplier"]) else None,
         depth=params["depth"],
         fits=fits or {},
+        published=_published(symbol, params.get("settled"), inputs),
     )
     return LakeRows(context, tuple(days), hours["preopen"], hours["end"], peers or {})
+
+
+def _published(symbol: str, settled: str | None, inputs: Inputs) -> Mapping[str, Publication]:
+    """What the vendor published of an instrument, where the task reads it."""
+    if settled is None:
+        return {}
+    mine = [item for item in inputs.all(SETTLEMENTS) if item.partition["symbol"] == symbol]
+    return {"settle_px": settlements(mine, date.fromisoformat(settled))}
 
 
 def without_tables(
@@ -360,5 +377,5 @@ def check_reads(column: Column) -> None:
     if unknown:
         kind = f"column read by {column.family.kind} {column.name!r}"
         where = column.family.origin
-        every = known | {*TOUCH, *TRADE_COLUMNS, *SCALARS, *EVENT_COLUMNS}
+        every = known | {*TOUCH, *TRADE_COLUMNS, *SCALARS, *PUBLISHED, *EVENT_COLUMNS}
         raise RequestError.unknown(kind, unknown[0], every, where=where)

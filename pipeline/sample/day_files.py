@@ -53,6 +53,10 @@ class DayFiles:
         for one in records:
             self._open["status"].write(one)
 
+    def write_statistics(self, records: Sequence[Records]) -> None:
+        for one in records:
+            self._open["statistics"].write(one)
+
     def close(self) -> None:
         for schema in SCHEMAS:
             if schema in self._open:

@@ -21,7 +21,7 @@ from pipeline.sample.schedule import utc_midnight
 
 DATASET = "SIM.MDP3"
 """Dataset code of the sample market; it follows the rules of GLBX.MDP3."""
-SCHEMAS = ("mbo", "definition", "mbp-10", "trades", "status")
+SCHEMAS = ("mbo", "definition", "mbp-10", "trades", "status", "statistics")
 PARENT = f"{PRODUCT}.FUT"
 _LEVEL = 3
 

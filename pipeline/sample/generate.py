@@ -24,7 +24,7 @@ from pipeline.sample.phases import (
     run_pre_open,
     seed_orders,
 )
-from pipeline.sample.reference import halt_of, halt_statuses, statuses
+from pipeline.sample.reference import halt_of, halt_statuses, settlements, statuses
 from pipeline.sample.schedule import (
     FIRST_SESSION,
     Kind,
@@ -34,8 +34,10 @@ from pipeline.sample.schedule import (
 )
 from pipeline.sample.snapshot import book_records, book_row
 from pipeline.sample.state import (
+    BASE,
     HALT_FROM,
     HALT_TO,
+    MID2,
     N_MBO,
     N_MBP,
     NEXT_ID,
@@ -43,6 +45,7 @@ from pipeline.sample.state import (
     QUOTA,
     RECV,
     SEQUENCE,
+    TICK,
     WEIGHT,
     new_market,
 )
@@ -106,6 +109,7 @@ class _Simulation:
                 while not run(market, segment.end, self.options.null):
                     self.flush()
             case Kind.CLOSE:
+                self._settle(segment)
                 gap = draw_gap(market)
                 for i in range(len(self.instruments)):
                     new_anchor(market, i, gap)
@@ -135,6 +139,16 @@ class _Simulation:
         )
         publish_whole(market, i)
         self.writer.write(records, book_row(market, i, records[-1]))
+
+    def _settle(self, segment: Segment) -> None:
+        """Publish settlement prices: the last mids, rounded down to the tick."""
+        inst = self.market.inst
+        prices = [
+            int((row[BASE] + row[MID2] // 2) * row[TICK]) for row in inst[: len(self.instruments)]
+        ]
+        self.writer.write_statistics(
+            settlements(segment.begin, segment.session, self.instruments, prices, _STATUS_DELAY)
+        )
 
     def _halt(self, segment: Segment) -> None:
         if len(self.instruments) < 2:

@@ -1,4 +1,4 @@
-"""Definition and status records of the sample market, as the vendor writes them."""
+"""Definition, status and settlement records of the sample market, as the vendor writes them."""
 
 from __future__ import annotations
 
@@ -19,15 +19,25 @@ Records = npt.NDArray[Any]
 
 DEFINITION = np.dtype(dbn.InstrumentDefMsg._dtypes)  # noqa: SLF001  the library's own layout
 STATUS = np.dtype(dbn.StatusMsg._dtypes)  # noqa: SLF001  the same
+STATISTICS = np.dtype(dbn.StatMsg._dtypes)  # noqa: SLF001  the same
 
 _MULTIPLIER = 50
 _DISPLAY_FACTOR = PRICE_SCALE // 100
 _UNSET_I32 = 2**31 - 1
+_UNSET_I64 = 2**63 - 1
 _UNSET_U16 = 2**16 - 1
 _UNSET_U8 = 2**8 - 1
 _UNSET_I8 = 2**7 - 1
 _RTYPE_DEFINITION = 19
 _RTYPE_STATUS = 18
+_RTYPE_STATISTICS = 24
+
+_SETTLEMENT, _NEW = 3, 1
+_FINAL, _ACTUAL = 1, 2
+"""Bits of ``stat_flags``."""
+PRELIMINARY_AFTER = 10 * 60 * NS_PER_S
+FINAL_AFTER = 110 * 60 * NS_PER_S
+"""After the close; the final one comes when the next session trades already."""
 
 _PRE_OPEN, _TRADING, _HALT, _CLOSE = 1, 7, 8, 12
 _SCHEDULED, _SURVEILLANCE = 1, 2
@@ -174,3 +184,31 @@ def halt_statuses(one: Instrument, begin: int, end: int, delay: int) -> list[Rec
         _status(begin + delay, begin, one, _HALT, _SURVEILLANCE, _NO_EVENT),
         _status(end + delay, end, one, _TRADING, _SURVEILLANCE, _NO_EVENT),
     ]
+
+
+def settlements(
+    close: int, session: date, instruments: Sequence[Instrument], prices: Sequence[int], delay: int
+) -> list[Records]:
+    """Settlement prices (1e-9) of a session: all preliminary ones, then all final ones.
+
+    The first instrument's is revised by a tick.
+    """
+    found = []
+    for after, flags in ((PRELIMINARY_AFTER, _ACTUAL), (FINAL_AFTER, _ACTUAL | _FINAL)):
+        for k, (one, price) in enumerate(zip(instruments, prices, strict=True)):
+            out = np.zeros(1, dtype=STATISTICS)
+            out["length"] = STATISTICS.itemsize // 4
+            out["rtype"] = _RTYPE_STATISTICS
+            out["publisher_id"] = PUBLISHER
+            out["instrument_id"] = one.instrument_id
+            out["ts_event"] = close + after
+            out["ts_recv"] = close + after + delay + 1_000 * k
+            out["ts_ref"] = utc_midnight(session)
+            revised = k == 0 and flags & _FINAL
+            out["price"] = price + one.tick if revised else price
+            out["quantity"] = _UNSET_I64
+            out["stat_type"] = _SETTLEMENT
+            out["update_action"] = _NEW
+            out["stat_flags"] = flags
+            found.append(out)
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import polars as pl
 import pytest
@@ -10,9 +11,11 @@ import pytest
 from features.checks import Finding, Recording, check_columns, measure_cost, record
 from features.columns import mid_ticks, px, size
 from features.registry import FEATURES, LABELS, Column, Family, feature
+from features.source import Publication
 from features.windows import ahead, window_sum
 from pipeline.errors import RequestError
 from pipeline.session_inputs import check_reads
+from pipeline.units import NS_PER_S
 from tests.features.worlds import make_world
 
 SOUND = (
@@ -178,3 +181,19 @@ def test_cuts_fall_inside_ties() -> None:
     rows = recording(*FEATURES.resolve("mid"))
     times = rows.frame["ts_recv"].to_list()
     assert sum(times[cut - 1] == times[cut] for cut in rows.cuts(10, 3)) >= 5
+
+
+def test_a_settlement_known_before_it_was_published_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    columns = FEATURES.resolve(["prior_settle_dist"])
+    world = make_world(5, 400)
+    assert all(finding.passed for finding in check_columns(record(world, columns, 400), columns))
+    known = Publication.known
+
+    def early(self: Publication, ts: Any) -> pl.Series:
+        return known(self, ts + 60 * NS_PER_S)
+
+    monkeypatch.setattr(Publication, "known", early)
+    [finding] = check_columns(record(world, columns, 400), columns)
+    assert not finding.causal

@@ -86,7 +86,7 @@ def test_values_are_sane(lake: Path) -> None:
         assert high is None or (present <= high).all(), column.name
     # The folder has no definitions, and one contract on one day.
     unknown = {"days_to_expiry", "business_days_to_expiry", "is_expiry_week"}
-    unknown |= {"roll_flag", "roll_activity"}
+    unknown |= {"roll_flag", "roll_activity", "prior_settle_dist"}
     unknown |= {c.name for c in columns if c.components}  # there is no session before
     hour_long = {n for n in frame.columns if n.endswith("_1h")}
     empty = {n for n in frame.columns if frame[n].null_count() == frame.height}

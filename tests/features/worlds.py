@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from features.events import Tables
-from features.source import Context, Source
+from features.source import Context, Publication, Source
 from pipeline.tables import FLOW_KINDS, SIDES, ZONES, flow_column
 from pipeline.units import NS_PER_DAY, NS_PER_MS, NS_PER_S
 from tests.features.orders import make_lives, make_queue, scaled_queue
@@ -101,6 +101,7 @@ def make_world(
         next_volume_before=400_000,
         multiplier=Fraction(50),
         depth=DEPTH,
+        published=_published(np.random.default_rng((seed, 3)), ts, level),
     )
     trades = _trades(rng, book if prints else book.head(0), level)
     few = rows <= FEW
@@ -111,6 +112,23 @@ def make_world(
         rng = np.random.default_rng((seed, 2))
         world = replace(world, order_life=make_lives(rng, book, TICK))
     return world
+
+
+def _published(rng: np.random.Generator, ts: np.ndarray, level: int) -> dict[str, Publication]:
+    """Revisions of a settlement price, received with events and between them; one withdrawn."""
+    times = np.sort(rng.choice(ts[len(ts) // 8 :], 6) + rng.choice([-1, 0, 0, 1], 6))
+    values: list[int | None] = [(level + int(rng.integers(-9, 9))) * TICK for _ in times]
+    values[int(rng.integers(1, 5))] = None
+    return {"settle_px": Publication(tuple(times.tolist()), tuple(values))}
+
+
+def _republished(world: Tables, change: Callable[[int], int]) -> Context:
+    """The context with what was published changed."""
+    published = {
+        name: replace(one, values=tuple(v if v is None else change(v) for v in one.values))
+        for name, one in world.context.published.items()
+    }
+    return replace(world.context, published=published)
 
 
 def _peers(seed: int, rows: int, gaps: tuple[int, ...], invalid: float) -> dict[str, Source]:
@@ -201,6 +219,7 @@ def mirrored(world: Tables) -> Tables:
         lives = lives.with_columns(side)
     return replace(
         world,
+        context=_republished(world, lambda price: -price),
         book=book,
         flow=renamed(world.flow),
         trades=trades,
@@ -234,4 +253,10 @@ def shifted(world: Tables, ticks: int) -> Tables:
     book = world.book.with_columns(pl.col(c) + up for c in world.book.columns if "_px_" in c)
     trades = world.trades.with_columns(pl.col("price") + up)
     peers = _others(world, lambda peer: shifted(peer, ticks))
-    return replace(world, book=book, trades=trades, peers=peers)
+    return replace(
+        world,
+        context=_republished(world, lambda price: price + up),
+        book=book,
+        trades=trades,
+        peers=peers,
+    )

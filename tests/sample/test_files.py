@@ -86,6 +86,9 @@ def test_the_vendors_client_opens_every_file_and_finds_symbols(sample: Sample) -
         frame = store.to_df()
         assert store.dataset == "SIM.MDP3"
         assert str(store.schema) == path.name.split(".")[1]
+        if path.name == "sim-mdp3-20250601.statistics.dbn.zst":
+            assert frame.empty  # no session has closed yet
+            continue
         symbols = "raw_symbol" if str(store.schema) == "definition" else "symbol"
         assert set(frame[symbols]) == set(IDS), path.name
         assert len(frame) > 0

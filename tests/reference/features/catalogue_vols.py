@@ -55,6 +55,7 @@ SLOW_VOLS: dict[str, Callable[..., Value]] = {
     ),
     "opening_breakout": technical.opening_breakout,
     "prior_dist": technical.prior_dist,
+    "prior_settle_dist": technical.prior_settle_dist,
     "overnight_gap": technical.overnight_gap,
     "round_dist": technical.round_dist,
 }

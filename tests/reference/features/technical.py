@@ -264,6 +264,13 @@ def prior_dist(s: Session, i: int, t: int, part: str) -> Value:
     return less(mid_of(s, i), prior(s, part))
 
 
+def prior_settle_dist(s: Session, i: int, t: int) -> Value:
+    known = s.context.published["settle_px"]
+    before = [v for at, v in zip(known.ts, known.values, strict=True) if at < s.rows[i]["ts"]]
+    last = before[-1] if before else None
+    return less(mid_of(s, i), None if last is None else last / s.context.tick)
+
+
 def overnight_gap(s: Session, i: int, t: int) -> Value:
     first = next((m for j in range(i + 1) if (m := mid_of(s, j)) is not None), None)
     return less(first, prior(s, "close"))
