@@ -24,6 +24,7 @@ STAGES: dict[str, str] = {
     "features": "pipeline.featurise:FEATURES",
     "train": "pipeline.models.train:TRAIN",
     "predict": "pipeline.models.predict:PREDICT",
+    "score": "pipeline.models.score:SCORE",
     "simulate": "pipeline.backtest.stage:SIMULATE",
     "summarise": "pipeline.backtest.stage:SUMMARISE",
     "sweep": "pipeline.sweep.stage:SWEEP",

@@ -14,10 +14,12 @@ from pipeline.cli.stages import feature_stages, finish, load, peers_of, run_stag
 from pipeline.config import Settings
 from pipeline.errors import OK, RequestError
 from pipeline.schedule import StageSummary
-from pipeline.stage import Selection
+from pipeline.stage import Selection, Stage
 
 if TYPE_CHECKING:
+    from pipeline.lake import Model
     from pipeline.models.request import ModelRequest
+    from pipeline.models.summary import Summary
 
 
 def train(
@@ -42,6 +44,8 @@ def train(
 
     Example: mbo train lightgbm --label y_return_10s --symbols 'ES.v.0'
     """
+    from pipeline.lake import open_lake
+    from pipeline.models.reporting import summary_of
     from pipeline.models.request import prepare_model
 
     changed = {"label": label, "set": set_, "trials": trials}
@@ -55,11 +59,17 @@ def train(
         print("train: goes on with what could be computed", file=sys.stderr)
     own = _models(call, settings, request)
     code = max(code, finish(replace(call, json=False), own))
+    lake = open_lake(call.root)
+    if request.model_id not in lake.model_ids():
+        return code  # nothing could be predicted; why has been said
+    trained = lake.model(request.model_id)
+    summary = summary_of(trained, call.selection)
     if call.json:
-        stages = [summary.as_json() for summary in (*summaries, *own)]
-        call.print_json({"model": request.model_id, "stages": stages})
+        stages = [one.as_json() for one in (*summaries, *own)]
+        found = {"model": request.model_id, "stages": stages}
+        call.print_json({**found, "scores": summary.as_json()})
     elif not call.quiet:
-        _show(call, request)
+        _show(call, request, trained, summary)
     return code
 
 
@@ -85,6 +95,7 @@ def _models(call: Invocation, settings: Settings, request: ModelRequest) -> list
     """The models and what they predict."""
     from pipeline.catalog import LakeCatalog
     from pipeline.models.predict import Predict
+    from pipeline.models.score import ScoreStage
     from pipeline.models.train import Train, blocks_of
 
     catalog = LakeCatalog(call.root)
@@ -93,7 +104,8 @@ def _models(call: Invocation, settings: Settings, request: ModelRequest) -> list
     blocks = [block for block, _ in blocks_of(request, catalog, settings, call.selection)]
     if not any(block.served for block in blocks):
         raise RequestError(_nothing_to_train_on(request, blocks))
-    return run_stages(call, [Train(request), Predict(request)], settings, first=False)
+    stages: list[Stage] = [Train(request), Predict(request), ScoreStage(request)]
+    return run_stages(call, stages, settings, first=False)
 
 
 def _nothing_to_train_on(request: ModelRequest, blocks: Sequence[object]) -> str:
@@ -103,13 +115,15 @@ def _nothing_to_train_on(request: ModelRequest, blocks: Sequence[object]) -> str
     return f"{request.name}: nothing to train on: {where} {sessions} before it"
 
 
-def _show(call: Invocation, request: ModelRequest) -> None:
-    from pipeline.lake import open_lake
-    from pipeline.models.listing import facts_of_model
+def _show(call: Invocation, request: ModelRequest, model: Model, summary: Summary) -> None:
+    from pipeline.models.reporting import about_model
+    from pipeline.models.show import report
 
-    facts = facts_of_model(open_lake(call.root).model(request.model_id))
-    print(f"model {request.model_id}: {facts.get('predicts', request.label.name)}")
-    for name in ("trained", "predicted"):
-        for line in facts.get(name, ()):
-            print(f"  {name}  {line}")
-    print(f"Try next: {program()}{call.lake_option} describe {request.model_id}")
+    rule = "=" * 78
+    own = program() + call.lake_option
+    about = about_model(model, call.selection, request.settings.every)
+    print("\n".join([rule, *report(about, summary), ""]))
+    print("Accuracy is not money: fills, queues and fees decide what is left.  Try next:")
+    print(f"  {own} describe {request.model_id}")
+    print(f'  {own} sql "model_scores model={request.model_id}"')
+    print(rule)

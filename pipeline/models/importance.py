@@ -11,18 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.models.stretches import stretches
 
-F64 = npt.NDArray[np.float64]
+Matrix = TypeVar("Matrix", npt.NDArray[np.float32], npt.NDArray[np.float64])
 I64 = npt.NDArray[np.int64]
 
 ROWS: Final = 10_000
-"""Rows looked at, at most; thinned evenly."""
+"""Rows of a session that are looked at, at most."""
 REPEATS: Final = 3
 
 
@@ -66,24 +66,23 @@ def shuffled(number: I64, rng: np.random.Generator) -> I64:
 
 
 def permutation_importance(
-    loss: Callable[[F64, I64], float],
-    features: F64,
+    loss: Callable[[Matrix], float],
+    features: Matrix,
     ts: I64,
     *,
     length: int,
     seed: int,
     repeats: int = REPEATS,
-    rows: int = ROWS,
 ) -> list[Importance] | None:
     """Importance of each feature, in their order.
 
     Parameters
     ----------
     loss
-        ``loss(X, chosen)``: mean loss of the predictions from X, float64[m, k], which are the
-        rows ``chosen`` (int64[m]) of all.
+        ``loss(X)``: mean loss of the predictions from X, an array like ``features``.
     features
-        float64[n, k], as the model takes them; NaN where undefined.
+        [n, k], as the model takes them; NaN where undefined.  At most ``ROWS`` rows will do
+        (:func:`thinned`): there are ``k * repeats`` predictions of all of them.
     ts
         int64[n], ns, ascending.
     length
@@ -95,12 +94,11 @@ def permutation_importance(
     -------
     None where the rows are of a single stretch of time.
     """
-    chosen = thinned(len(features), rows)
-    number = stretches(ts[chosen], length)
+    number = stretches(ts, length)
     if not len(number) or number[-1] == 0:
         return None
-    matrix = np.ascontiguousarray(features[chosen])
-    whole = loss(matrix, chosen)
+    matrix = features.copy()
+    whole = loss(matrix)
     # A feature's figures do not depend on which others there are before it.
     orders = [shuffled(number, np.random.default_rng([seed, i])) for i in range(repeats)]
     found = []
@@ -109,7 +107,7 @@ def permutation_importance(
         losses = np.empty(repeats)
         for i, order in enumerate(orders):
             matrix[:, k] = column[order]
-            losses[i] = loss(matrix, chosen) - whole
+            losses[i] = loss(matrix) - whole
         matrix[:, k] = column
         spread = float(losses.std(ddof=1)) if repeats > 1 else None
         found.append(Importance(float(losses.mean()), spread))

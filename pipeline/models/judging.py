@@ -18,7 +18,7 @@ import numpy.typing as npt
 from pipeline.models import metrics
 from pipeline.models.calibration import Bin, calibration, calibration_error
 from pipeline.models.metrics import Spread
-from pipeline.models.stretches import means_by_stretch, stretch_length, stretches
+from pipeline.models.stretches import parts_by_stretch, stretch_length, stretches
 from pipeline.models.weights import uniqueness
 
 F64 = npt.NDArray[np.float64]
@@ -181,7 +181,9 @@ def bins_of(scores: Sequence[Score], side: str = "") -> list[Bin]:
 
 
 def _gains(outcomes: Outcomes, answers: Mapping[str, Answer]) -> list[Score]:
-    """Loss that the model saves against each baseline: mean and spread over stretches of time."""
+    """Loss that the model saves against each baseline, a row: what stretches of time add to it,
+    and how much that varies.
+    """
     if not len(outcomes.y):
         return []
     number = stretches(outcomes.ts, stretch_length(outcomes.ts, outcomes.t_end))
@@ -190,7 +192,7 @@ def _gains(outcomes: Outcomes, answers: Mapping[str, Answer]) -> list[Score]:
     for part, answer in answers.items():
         if part == MODEL:
             continue
-        gains = means_by_stretch(outcomes.losses(answer) - own, number)
+        gains = parts_by_stretch(outcomes.losses(answer) - own, number)
         spread = metrics.over_sessions(gains.tolist())
         found += [
             Score(part, "gain", spread.mean, spread.units),

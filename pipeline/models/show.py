@@ -125,7 +125,7 @@ def _verdicts(summary: Summary) -> list[str]:
     sessions = len(summary.sessions)
     if sessions < MIN_SESSIONS:
         lines.append(
-            f"{format_count(sessions, 'session')} are few: a week's mood can look like skill. "
+            f"Few sessions ({sessions}): a week's mood can look like skill. "
             f"Judge from {MIN_SESSIONS} on."
         )
     return lines

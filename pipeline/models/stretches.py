@@ -54,9 +54,11 @@ def stretches(ts: I64, length: int) -> I64:
     return np.concatenate([[0], np.cumsum(np.diff(number) > 0)]).astype(np.int64)
 
 
-def means_by_stretch(values: F64, number: I64) -> F64:
-    """Mean of the rows of each stretch: float64[stretches].
+def parts_by_stretch(values: F64, number: I64) -> F64:
+    """What each stretch adds to the mean of all rows: float64[stretches], whose mean it is.
 
-    ``values``: float64[n]; ``number``: int64[n] as :func:`stretches` gives them.
+    ``values``: float64[n]; ``number``: int64[n] as :func:`stretches` gives them.  Busy stretches
+    count for more, as their rows do.
     """
-    return np.bincount(number, values) / np.bincount(number)
+    sums = np.bincount(number, values)
+    return np.asarray(sums * (len(sums) / max(len(values), 1)), np.float64)

@@ -133,16 +133,18 @@ class Summary:
 
 
 def summarise(frame: pl.DataFrame) -> Summary:
-    """The summary of rows of ``scores``, with the columns ``session`` and ``symbol``."""
-    by_key: dict[tuple[str, str], list[Score]] = {}
-    for row in frame.sort("session", "symbol", maintain_order=True).iter_rows(named=True):
+    """The summary of rows of ``scores``, with ``dataset``, ``session`` and ``symbol``."""
+    by_key: dict[tuple[str, str, str], list[Score]] = {}
+    keys = ("session", "dataset", "symbol")
+    for row in frame.sort(keys, maintain_order=True).iter_rows(named=True) if len(frame) else ():
         score = Score(
             row["part"], row["what"], row["value"], row["rows"], row["feature"], row["bin"]
         )
-        by_key.setdefault((str(row["session"]), str(row["symbol"])), []).append(score)
+        session, dataset, symbol = (str(row[name]) for name in keys)
+        by_key.setdefault((session, dataset, symbol), []).append(score)
     by_key = {key: scores for key, scores in by_key.items() if _judged(scores)}
     days: dict[str, list[list[Score]]] = {}
-    for (session, _), scores in by_key.items():
+    for (session, _, _), scores in by_key.items():
         days.setdefault(session, []).append(scores)
     every = list(by_key.values())
     names = list(dict.fromkeys(s.part for scores in every for s in scores))

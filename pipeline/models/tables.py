@@ -91,11 +91,11 @@ SCORES: Final = Table(
     "figure of a session's predictions: of the model or a baseline, out of sample",
     (
         col("part", TEXT, "", ", ".join(PARTS)),
-        col("what", TEXT, "", "auc, log_loss, accuracy, r2, ic, rank_ic, calibration_..., ..."),
+        col("what", TEXT, "", "auc, r2, log_loss, ic, gain, importance, ...: docs/models.md"),
         col("feature", TEXT, "", "of importance: the feature", null=True),
-        col("bin", pa.int32(), "", "of calibration: number of the bin, from 0", null=True),
+        col("bin", pa.int32(), "", "of calibration: number of the bin, from 1", null=True),
         col("value", pa.float64(), "", "the figure; null where undefined", null=True),
-        col("rows", pa.int64(), "rows", "rows behind it"),
+        col("rows", pa.int64(), "rows", "rows behind it; of a gain: stretches of time"),
     ),
 )
 

@@ -59,7 +59,6 @@ def test_gain_is_the_loss_saved():
 
     scores = judge(outcomes, answers, 0.0)
 
-    # Stretches of 100 rows each: their mean is that of the rows.
     saved = values(scores, CONSTANT)["mse"] - values(scores)["mse"]
     assert gain_of(scores, CONSTANT).mean == pytest.approx(saved)
 

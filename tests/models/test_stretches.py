@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.models.stretches import means_by_stretch, stretch_length, stretches
+from pipeline.models.stretches import parts_by_stretch, stretch_length, stretches
 
 times = st.lists(st.integers(0, 1000), min_size=1, max_size=60).map(sorted)
 
@@ -24,12 +24,13 @@ def test_rows_are_together_exactly_if_their_stretch_is(values, length):
     assert ((number[:, None] == number) == together).all()
 
 
-def test_means_are_of_the_rows_inside():
-    number = np.array([0, 0, 1, 2, 2])
+def test_parts_are_sums_whose_mean_is_that_of_the_rows():
+    values, number = np.array([1.0, 3.0, 5.0, 1.0, 2.0]), np.array([0, 0, 1, 2, 2])
 
-    means = means_by_stretch(np.array([1.0, 3.0, 5.0, 1.0, 2.0]), number)
+    parts = parts_by_stretch(values, number)
 
-    assert means.tolist() == [2, 5, 1.5]
+    assert parts / (3 / 5) == pytest.approx([4, 5, 3])
+    assert parts.mean() == pytest.approx(values.mean())
 
 
 def test_a_stretch_outlasts_ten_labels():

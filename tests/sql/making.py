@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from pipeline.backtest.tables import BREAKDOWNS, EQUITY, FILLS, ORDERS, RUNS
 from pipeline.columns import Column
+from pipeline.models.tables import SCORES
 from pipeline.stage import Partition
 from pipeline.sweep.tables import SWEEPS
 from pipeline.tables import (
@@ -165,6 +166,14 @@ def full_lake(root: Path) -> Path:
     write(root, RUNS, run, [{"reading": "exact", "net": Decimal("12.5"), "strategy": "mr"}])
     trial = {"run_id": "r1", "reading": "exact", "metric": "net", "role": "all", "value": 12.5}
     write(root, SWEEPS, Partition.of(sweep_id="s1"), [{**trial, "point": '{"size": "1"}'}])
+    of_model = Partition.of(
+        model="linear-1", dataset="GLBX.MDP3", session="2025-05-01", symbol="ESM5"
+    )
+    constant = "baseline_constant"
+    figures = [("model", "auc", 0.6), ("model", "mse", 3.0), (constant, "auc", 0.5),
+               (constant, "mse", 4.0), (constant, "gain", 1.0)]  # fmt: skip
+    rows = [{"part": part, "what": what, "value": v, "rows": 9} for part, what, v in figures]
+    write(root, SCORES, of_model, rows)
     write(root, ORDERS, of_symbol, [{"order": 0, "size": 1, "price": 5000 * PX}])
     write(
         root,

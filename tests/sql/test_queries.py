@@ -48,6 +48,13 @@ def test_there_are_enough_named_queries() -> None:
     assert len(named_queries()) >= 8
 
 
+def test_model_scores_put_a_models_figures_in_a_row(lake: duckdb.DuckDBPyConnection) -> None:
+    model, constant = table(lake, "model_scores model=linear%")
+    assert (model["part"], model["auc"], model["gain"]) == ("model", 0.6, None)
+    assert (constant["part"], constant["auc"], constant["gain"]) == ("baseline_constant", 0.5, 0.25)
+    assert not table(lake, "model_scores model=other%")
+
+
 def test_spread_by_minute_is_weighted_by_time(lake: duckdb.DuckDBPyConnection) -> None:
     first, second = table(lake, "spread_by_minute")
     # 30 s at (9, 1), 30 s at (2, 2), all one tick wide; then a second of two ticks and one of one.
