@@ -25,6 +25,7 @@ from pipeline.models.train import (
     blocks_of,
     fitted_again,
     kind_of,
+    not_there,
     past_rows,
     recipe_of,
     training,
@@ -50,7 +51,7 @@ def serving(
     if model is None:
         return (), {**own, "model": None}, hints
     own["model"] = model.path
-    inputs: tuple[Ref, ...] = (TableRef("models", model),)
+    inputs: tuple[Ref, ...] = (TableRef("models", model, optional=True),)
     if stored:
         return inputs, {**own, "training": None, "estimator": params["estimator"]}, hints
     return (*inputs, *refs), {**own, "training": params, "estimator": params["estimator"]}, hints
@@ -77,15 +78,17 @@ class Predict(ModelStage):
                 features = key_of_features(key, request.settings.set)
                 known = catalog.get("features", features)
                 weight = known.rows if known else 0
-                inputs = (TableRef("features", features), *refs)
+                inputs = (TableRef("features", features, optional=True), *refs)
                 own = {**params, "set": request.settings.set}
                 tasks.append(Task(key, inputs, own, hints, weight))
         return tasks
 
     def run(self, task: Task, inputs: Inputs, outputs: Outputs) -> None:
         """Predict one session."""
-        features = inputs.stored("features", key_of_features(task.partition, task.params["set"]))
-        assert features is not None  # the runner has made sure
+        key = key_of_features(task.partition, task.params["set"])
+        features = inputs.stored("features", key)
+        if features is None:
+            raise not_there("features", key)
         parts = open_parts(task, inputs, ("model",))
         model = parts.get("model")
         names: Sequence[str] = ()
@@ -122,13 +125,15 @@ def open_parts(task: Task, inputs: Inputs, wanted: Sequence[str]) -> dict[str, O
     Raises
     ------
     InputError
-        For a model that is not what it must be.
+        For a model that is not there, or not what it must be.
     """
     params = task.params
     if params["model"] is None:
         return {}
-    stored = inputs.stored("models", Partition.parse(params["model"]))
-    assert stored is not None  # the runner has made sure
+    key = Partition.parse(params["model"])
+    stored = inputs.stored("models", key)
+    if stored is None:
+        raise not_there("models", key)
     parts = load_parts(stored)
     return {name: _opened(parts[name], task, inputs) for name in wanted if name in parts}
 

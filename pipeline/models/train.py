@@ -73,7 +73,8 @@ def training(
     """Inputs, parameters and hints of what fits a block's model."""
     own = request.settings
     keys = [one.keys(own.set) for one in block.past]
-    refs = tuple(TableRef(table, key) for key in keys for table in ("features", "labels"))
+    # What is missing is told by the task: a dry run does not make it.
+    refs = tuple(TableRef(t, key, optional=True) for key in keys for t in ("features", "labels"))
     read = [column.name for column in request.columns_read]
     params = {
         "features": [column.name for column in request.features],
@@ -157,13 +158,19 @@ def past_rows(refs: Sequence[object], params: Mapping[str, Any], inputs: Inputs)
     for key in keys:
         features, labels = inputs.stored("features", key), inputs.stored("labels", key)
         if features is None or labels is None:
-            raise InputError.at(f"features {key}", "not there", todo="run `mbo features`")
+            raise not_there("labels" if features else "features", key)
         if features.notes.get("complete") is False:
             continue  # a day of a peer is missing
         check_definitions(features, names, params["versions"], params["clock"])
         check_definitions(labels, [params["label"]], params["versions"], params["clock"])
         found.append(PastRows(features, labels))
     return found
+
+
+def not_there(table: str, key: Partition) -> InputError:
+    """What to say of an input that no stage before has made."""
+    todo = "see why its stage failed, then run again"
+    return InputError.at(f"{table} {key}", "not there", todo=todo)
 
 
 _LAST: Final = "labels"

@@ -65,3 +65,84 @@ def test_models_are_listed_described_and_queried(trained: tuple[Path, str]) -> N
     )
     (counted,) = json.loads(mbo("sql", query, "--lake", lake, "--json").checked().out)
     assert counted["rows"] == open_lake(lake).model(model_id).predictions.collect().height
+
+
+OWN = '''
+from sklearn.linear_model import SGDRegressor
+
+
+class Side:
+    """The sign of the queue's imbalance, as a model of two methods."""
+
+    def fit(self, X, y, sample_weight=None):
+        self.up = 2.0
+
+    def predict(self, X):
+        return X[:, 0] * self.up
+'''
+
+
+def test_a_users_estimator_is_fitted_again_where_it_is_needed(
+    trained: tuple[Path, str], tmp_path: Path
+) -> None:
+    lake, _ = trained
+    (tmp_path / "mine.py").write_text(OWN)
+    (tmp_path / "research.toml").write_text(
+        '[models.own]\nestimator = "mine.py:Side"\nfeatures = ["queue_imbalance"]\n'
+        '[models.sgd]\nestimator = "mine.py:SGDRegressor"\n'
+    )
+    for name in ("own", "sgd"):
+        mbo("train", name, "--lake", lake, *OPTIONS).checked()
+        model = open_lake(lake).model(name)
+        fitted = model.models.filter(pl.col("part") == "model").collect().row(0, named=True)
+        assert fitted["text"] is None
+        rows = model.predictions.filter(pl.col("prediction").is_not_null()).collect()
+        assert {str(day) for day in rows["session"]} == {LAST}
+    assert fitted["estimator"] == "mine.py:SGDRegressor"
+    own = open_lake(lake).model("own").predictions.collect()
+    features = open_lake(lake).scan("features", symbols="SIMM5").collect()
+    known = own["prediction"].is_not_null()
+    queue = features.filter(known)["queue_imbalance"]
+    assert own.filter(known).select(pl.corr("prediction", queue)).item() > 0.999
+
+
+def test_a_dry_run_says_what_would_run(feature_lake: Path, tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+    shutil.copytree(feature_lake, lake)
+    before = digest(lake)
+    dry = mbo("train", "linear", "--lake", lake, *OPTIONS, "--dry-run").checked().out
+    assert dry.count("would run train linear-") == 1
+    assert dry.count("would run predict") == 3
+    assert digest(lake) == before
+    assert "predictions" not in open_lake(lake).tables()
+
+
+def test_json_names_the_model_and_its_stages(trained: tuple[Path, str]) -> None:
+    lake, _ = trained
+    out = mbo("train", "linear", "--lake", lake, *OPTIONS, "--json").checked().out
+    found = json.loads(out)
+    assert found["model"] in open_lake(lake).model_ids()
+    assert {"train", "predict"} <= {stage["stage"] for stage in found["stages"]}
+
+
+def test_wrong_requests_are_one_line(
+    feature_lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = tmp_path / "lake"
+    shutil.copytree(feature_lake, lake)
+    for words, arguments in (
+        ("did you mean 'lightgbm'", ["lightgmb"]),
+        ("did you mean 'y_return_10s'", ["linear", "--label", "y_retrun_10s"]),
+        ("does not have the label y_next_move (it has", ["linear", "--label", "y_next_move"]),
+        ("unknown feature set 'defualt'", ["linear", "--set", "defualt"]),
+        ("did you mean 'num_leaves'", ["lightgbm", "-p", "num_leafs=3"]),
+        ("mbo: linear: nothing to train on", ["linear", "--end", FIRST]),
+    ):
+        done = mbo("train", *arguments, "--lake", lake, "--workers", "1", "--quiet")
+        assert done.code == 2
+        assert words in done.err
+        assert len(done.err.splitlines()) == 1, done.err
+    monkeypatch.setitem(__import__("sys").modules, "lightgbm", None)
+    done = mbo("train", "lightgbm", "--lake", lake)
+    assert done.code == 2
+    assert "`mbo train` needs lightgbm, which is not installed; run `pip install" in done.err
