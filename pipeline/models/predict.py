@@ -25,9 +25,9 @@ from pipeline.models.train import (
     blocks_of,
     fitted_again,
     kind_of,
-    not_there,
     past_rows,
     recipe_of,
+    stored_input,
     training,
 )
 from pipeline.stage import Catalog, Inputs, Outputs, Partition, Ref, Selection, TableRef, Task
@@ -86,9 +86,7 @@ class Predict(ModelStage):
     def run(self, task: Task, inputs: Inputs, outputs: Outputs) -> None:
         """Predict one session."""
         key = key_of_features(task.partition, task.params["set"])
-        features = inputs.stored("features", key)
-        if features is None:
-            raise not_there("features", key)
+        features = stored_input(inputs, "features", key)
         parts = open_parts(task, inputs, ("model",))
         model = parts.get("model")
         names: Sequence[str] = ()
@@ -130,11 +128,7 @@ def open_parts(task: Task, inputs: Inputs, wanted: Sequence[str]) -> dict[str, O
     params = task.params
     if params["model"] is None:
         return {}
-    key = Partition.parse(params["model"])
-    stored = inputs.stored("models", key)
-    if stored is None:
-        raise not_there("models", key)
-    parts = load_parts(stored)
+    parts = load_parts(stored_input(inputs, "models", Partition.parse(params["model"])))
     return {name: _opened(parts[name], task, inputs) for name in wanted if name in parts}
 
 

@@ -24,7 +24,7 @@ from pipeline.models.rows import Labels, check_definitions, read_features, read_
 from pipeline.models.storing import Opened
 from pipeline.models.stretches import stretch_length
 from pipeline.models.tables import BASELINE_CONSTANT, PARTS, SCORES
-from pipeline.models.train import ModelStage, blocks_of, training
+from pipeline.models.train import ModelStage, blocks_of, stored_input, training
 from pipeline.reading import read_batches
 from pipeline.stage import Catalog, Inputs, Outputs, Selection, Stored, TableRef, Task
 
@@ -56,9 +56,9 @@ class ScoreStage(ModelStage):
             for key in keys:
                 rows = key_of_features(key, request.settings.set)
                 inputs = (
-                    TableRef("predictions", key),
-                    TableRef("features", rows),
-                    TableRef("labels", rows),
+                    TableRef("predictions", key, optional=True),
+                    TableRef("features", rows, optional=True),
+                    TableRef("labels", rows, optional=True),
                     *refs,
                 )
                 own = {
@@ -82,11 +82,12 @@ class ScoreStage(ModelStage):
 
 def _scores(task: Task, inputs: Inputs, parts: Mapping[str, Opened]) -> list[Score]:
     rows = key_of_features(task.partition, task.params["set"])
-    features, labels = inputs.stored("features", rows), inputs.stored("labels", rows)
-    predictions = inputs.stored("predictions", task.partition)
-    assert features is not None  # the runner has made sure
-    assert labels is not None
-    assert predictions is not None
+    features, labels, predictions = (
+        stored_input(inputs, table, key)
+        for table, key in (
+            ("features", rows), ("labels", rows), ("predictions", task.partition),
+        )
+    )  # fmt: skip
     model = parts[MODEL].part
     # The set may have other features since; the model's must be those it was trained on.
     names = list(dict.fromkeys(name for one in parts.values() for name in one.part.features))

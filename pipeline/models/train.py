@@ -21,7 +21,7 @@ from pipeline.models.rows import PastRows, Window, check_definitions, read_windo
 from pipeline.models.storing import Part, Trained, as_table
 from pipeline.models.tables import MODELS
 from pipeline.session_inputs import SessionPlanner
-from pipeline.stage import Catalog, Inputs, Outputs, Partition, Selection, TableRef, Task
+from pipeline.stage import Catalog, Inputs, Outputs, Partition, Selection, Stored, TableRef, Task
 
 
 class ModelStage:
@@ -156,9 +156,7 @@ def past_rows(refs: Sequence[object], params: Mapping[str, Any], inputs: Inputs)
     found = []
     keys = dict.fromkeys(r.partition for r in refs if isinstance(r, TableRef) and r.table == _LAST)
     for key in keys:
-        features, labels = inputs.stored("features", key), inputs.stored("labels", key)
-        if features is None or labels is None:
-            raise not_there("labels" if features else "features", key)
+        features, labels = (stored_input(inputs, table, key) for table in ("features", "labels"))
         if features.notes.get("complete") is False:
             continue  # a day of a peer is missing
         check_definitions(features, names, params["versions"], params["clock"])
@@ -167,10 +165,19 @@ def past_rows(refs: Sequence[object], params: Mapping[str, Any], inputs: Inputs)
     return found
 
 
-def not_there(table: str, key: Partition) -> InputError:
-    """What to say of an input that no stage before has made."""
-    todo = "see why its stage failed, then run again"
-    return InputError.at(f"{table} {key}", "not there", todo=todo)
+def stored_input(inputs: Inputs, table: str, key: Partition) -> Stored:
+    """An input that has to be there.  It is an optional one all the same: a dry run makes nothing.
+
+    Raises
+    ------
+    InputError
+        If no stage before has made it.
+    """
+    found = inputs.stored(table, key)
+    if found is None:
+        todo = "see why its stage failed, then run again"
+        raise InputError.at(f"{table} {key}", "not there", todo=todo)
+    return found
 
 
 _LAST: Final = "labels"
@@ -234,7 +241,6 @@ def _trained(past: Sequence[PastRows], window: Window) -> Trained:
 
 
 def _part(name: str, found: Outcome, params: Mapping[str, Any], trained: Trained) -> Part:
-    versions = {n: params["versions"][n] for n in (*found.features, params["label"])}
     return Part(
         part=name,
         estimator=found.estimator,
@@ -245,7 +251,7 @@ def _part(name: str, found: Outcome, params: Mapping[str, Any], trained: Trained
         feature_set=params["set"],
         clock=params["clock"],
         features=found.features,
-        versions=versions,
+        versions=params["versions"],
         scaler=found.scaler,
         params=found.params,
         text=found.fitted.to_text(),

@@ -89,8 +89,10 @@ def test_a_users_estimator_is_fitted_again_where_it_is_needed(
     (tmp_path / "mine.py").write_text(OWN)
     (tmp_path / "research.toml").write_text(
         '[models.own]\nestimator = "mine.py:Side"\nfeatures = ["queue_imbalance"]\n'
+        '[models.some]\nestimator = "linear"\nfeatures = ["spread", "ofi_*"]\n'
         '[models.sgd]\nestimator = "mine.py:SGDRegressor"\n'
     )
+    mbo("train", "some", "--lake", lake, *OPTIONS).checked()  # the baseline's is none of them
     for name in ("own", "sgd"):
         mbo("train", name, "--lake", lake, *OPTIONS).checked()
         model = open_lake(lake).model(name)
