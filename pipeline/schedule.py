@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.catalog import LakeCatalog, Resolved, commit_path, fingerprint
-from pipeline.errors import FAILED, OK
+from pipeline.errors import BAD_REQUEST, FAILED, OK
 from pipeline.stage import Partition, RawRef, Stage, Task
 from pipeline.tables import schema_versions
 from pipeline.worker import Job, Outcome
@@ -28,6 +28,8 @@ class StageSummary:
     done: int = 0
     up_to_date: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
+    wrong: bool = False
+    """Some failed because what was asked for cannot be done: no other data would help."""
     """(partition, one readable line)"""
     details: list[str] = field(default_factory=list)
     blocked: list[tuple[str, str]] = field(default_factory=list)
@@ -44,6 +46,8 @@ class StageSummary:
 
     @property
     def exit_code(self) -> int:
+        if self.wrong:
+            return BAD_REQUEST
         return FAILED if self.failed or self.blocked else OK
 
     def as_json(self) -> dict[str, Any]:
@@ -168,6 +172,7 @@ class Schedule:
         summary.warnings += [(name, line) for line in outcome.warnings]
         if outcome.record is None:
             summary.failed.append((name, outcome.error))
+            summary.wrong |= outcome.wrong
             summary.details.append(outcome.detail)
             self._block(outcome.number)
             return []

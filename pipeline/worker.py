@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.catalog import Resolved, commit_path, output_path
-from pipeline.errors import MboError
+from pipeline.errors import MboError, RequestError
 from pipeline.lanes import Lane, Lanes
 from pipeline.packing import SYMBOL, PackedFile, index_path, packed_table
 from pipeline.parquet import ParquetFile
@@ -61,6 +61,8 @@ class Outcome:
     seconds: float = 0.0
     error: str = ""
     detail: str = ""
+    wrong: bool = False
+    """The request was wrong: seen in the middle of the work only."""
     fatal: bool = False
     """The lake itself cannot be written: no other task would fare better."""
 
@@ -317,7 +319,7 @@ def execute(job: Job, report: Callable[[int, int, int | None], None]) -> Outcome
 
     started = time.perf_counter()
     outputs = TaskOutputs(job, report)
-    error, detail, fatal = "", "", False
+    error, detail, fatal, wrong = "", "", False, False
     try:
         job.stage.run(job.task, TaskInputs(job), outputs)
         record = outputs.commit()
@@ -326,6 +328,7 @@ def execute(job: Job, report: Callable[[int, int, int | None], None]) -> Outcome
         raise
     except MboError as caught:
         error, detail = str(caught), traceback.format_exc()
+        wrong = isinstance(caught, RequestError)
         fatal = isinstance(caught.__cause__, OSError) and caught.__cause__.errno == 28
     except OSError as caught:
         error, detail = str(storage_error(caught, job.root)), traceback.format_exc()
@@ -344,6 +347,7 @@ def execute(job: Job, report: Callable[[int, int, int | None], None]) -> Outcome
         seconds=time.perf_counter() - started,
         error=error,
         detail=detail,
+        wrong=wrong,
         fatal=fatal,
     )
 

@@ -21,7 +21,8 @@ from pipeline.structs import Struct
 from strategies.event import EventStrategy
 from strategies.interface import Duration
 from strategies.layout import CALLBACKS
-from strategies.reading import Own, Place, file_of, read, tree_of
+from strategies.reading import read
+from strategies.source import Own, Place, file_of, tree_of
 
 _NUMBERS: Final = (int, float, bool, Duration)
 _NAMES: Final = {int: "int", float: "float", bool: "bool", str: "str", Duration: "Duration"}

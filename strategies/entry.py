@@ -13,8 +13,21 @@ from typing import Any
 from llvmlite import ir
 
 from pipeline.jit import nb
+from pipeline.structs import at_address
 
 _WORD: Any = ir.IntType(64)
+
+
+def _link(k: int, callback: Any, rest: Any) -> Any:
+    """A function that calls one callback, or leaves it to the rest."""
+
+    def link(number: int, instance: Any, m: Any) -> None:
+        if number == k:
+            callback(instance, m)
+        else:
+            rest(number, instance, m)
+
+    return nb.njit(error_model="numpy")(link)
 
 
 class Entry:
@@ -49,6 +62,27 @@ class Entry:
 
         def entry(number: int, instance: int, at: int) -> int:
             return call(number, instance, at)  # type: ignore[no-any-return]
+
+        return entry
+
+    def plain(self) -> Any:
+        """The same as Python, for numba's public ways alone."""
+        own, market = (at_address(kind.cls) for kind in self._arguments)
+
+        def nothing(_number: int, _instance: Any, _m: Any) -> None:
+            return
+
+        last: Any = nb.njit(nothing)
+        for k, dispatcher in self._callbacks.items():
+            last = _link(k, dispatcher, last)
+        chain = last
+
+        def entry(number: int, instance: int, at: int) -> int:
+            try:
+                chain(number, own(instance), market(at))
+            except Exception:
+                return 1
+            return 0
 
         return entry
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from pipeline.errors import RequestError
 from strategies.event import EventStrategy
-from strategies.reading import Place, file_of
+from strategies.source import Place, file_of
 
 _KINDS: Final = (
     (r"Literal\[str\]\([^)]*\)|unicode_type", "a text"),
@@ -32,6 +32,7 @@ _SIGNS: Final = {
 
 _SAID: Final = (
     (r"stores a (float) in an (int)", "a float is put where ints are kept; write int(...)"),
+    (r"(\w+ of m\.\w+ is a float; [^\n]*)", "{0}"),
     (r"Cannot cast (.+?) to (.+?)(?::|$)", "{1} is assigned {0}"),
     (r"Cannot unify (.+?) and (.+?) for '([^']+)'", "{0} in one place, {1} in another; keep one"),
     (r"Can't unify return type from the following types: (.+)",

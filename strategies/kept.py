@@ -23,21 +23,20 @@ import secrets
 import types
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
-from numba.core import ccallback
 from numba.core.dispatcher import Dispatcher
-from numba.core.registry import cpu_target
 
 from pipeline.jit import alone, cache_dir, nb
 from pipeline.structs import Struct
 from strategies.entry import Entry
 
 _numba: Any = nb.core
-_ccallback: Any = ccallback
 _CHECKSUM: Final = hashlib.sha256().digest_size
 _PLAIN: Final = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis), np.generic)
+_MOST: Final = 200
+"""Strategies that are kept, those used last: 50 to 500 kB each."""
 _LIBRARIES: Final = frozenset({"builtins", "math", "numpy", "numba", "operator"})
 """Modules whose content their version stands for, which is part of the folder's name."""
 
@@ -76,7 +75,7 @@ def fingerprint(memory: type[Struct], functions: Mapping[str, Callable[..., Any]
     try:
         for part in _parts(memory, functions):
             digest.update(f"{len(part)}:".encode() + part)
-    except _OpaqueError:
+    except (_OpaqueError, AttributeError, ImportError):
         return None
     return digest.hexdigest()
 
@@ -99,6 +98,7 @@ class _Kept:
                 text = self._path.read_bytes()
                 content = text[_CHECKSUM:]
                 if hashlib.sha256(content).digest() == text[:_CHECKSUM]:
+                    os.utime(self._path)  # it has been used
                     # As safe as numba's own files of kernels beside it, which are pickled too.
                     reduced = pickle.loads(content)  # noqa: S301
                     return _numba.compiler.CompileResult._rebuild(target, *reduced)  # noqa: SLF001
@@ -121,13 +121,34 @@ class _Kept:
             whole.parent.mkdir(parents=True, exist_ok=True)
             whole.write_bytes(hashlib.sha256(content).digest() + content)
             whole.replace(self._path)
+            _forget(self._path.parent)
+
+
+def _forget(folder: Path) -> None:
+    """Remove all but the strategies used last, and what a process that was killed left behind."""
+    files = [path for path in folder.iterdir() if path.suffix != ".lock"]
+    for path in sorted(files, key=lambda path: path.stat().st_mtime_ns, reverse=True)[_MOST:]:
+        path.unlink(missing_ok=True)
+        path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
 
 
 def _c_function(entry: Entry, path: Path | None) -> Any:
-    word = nb.types.int64
-    function = _ccallback.CFunc(
-        entry.function(), ((word, word, word), word), {}, {"error_model": "numpy"}
-    )
+    """The compiled entry, kept at a path.
+
+    Keeping it, and writing it in LLVM's terms, uses what numba promises to nobody: with a numba
+    that has changed there, strategies are compiled as anybody would, at every start.
+    """
+    try:
+        return _kept_function(entry, path)
+    except (AttributeError, ImportError, TypeError):
+        return nb.cfunc("int64(int64, int64, int64)", error_model="numpy")(entry.plain())
+
+
+def _kept_function(entry: Entry, path: Path | None) -> Any:
+    from numba.core import ccallback
+
+    word, make = nb.types.int64, cast("Any", ccallback.CFunc)
+    function = make(entry.function(), ((word, word, word), word), {}, {"error_model": "numpy"})
     function._cache = _Kept(path, entry.prepare)  # noqa: SLF001
     function.compile()
     return function
@@ -141,9 +162,8 @@ class _OpaqueError(Exception):
 
 
 def _parts(memory: type[Struct], functions: Mapping[str, Any]) -> Iterator[bytes]:
-    codegen = cpu_target.target_context.codegen()
     for item in (
-        codegen.magic_tuple(),  # the processor
+        _processor(),
         nb.config.OPT,
         os.environ.get("MBO_BOUNDSCHECK"),
         sorted(memory.words_.items()),
@@ -154,6 +174,12 @@ def _parts(memory: type[Struct], functions: Mapping[str, Any]) -> Iterator[bytes
     for name in sorted(functions):
         yield name.encode()
         yield from _value(functions[name], seen)
+
+
+def _processor() -> Any:
+    from numba.core.registry import cpu_target
+
+    return cpu_target.target_context.codegen().magic_tuple()
 
 
 def _value(value: Any, seen: dict[int, int]) -> Iterator[bytes]:

@@ -8,13 +8,17 @@ the book has the price ``NO_PRICE``.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
 
 from pipeline.book import orders as ob
 from pipeline.book.layout import Book, Scalar
+from pipeline.errors import RequestError
 from pipeline.jit import kernel
+from pipeline.narrowing import not_whole, whole_parameters
 from pipeline.structs import Floats1, Ints1, Ints2, Struct, Word, at_address, compilable, methods
 from strategies import layout as la
 from strategies.layout import (
@@ -358,11 +362,25 @@ def _market_of(m: Any, instrument: Any) -> Market:
     return peer  # type: ignore[no-any-return]
 
 
-methods(
-    Market,
-    {
-        name: function
-        for name, function in vars(Market).items()
-        if callable(function) and not name.startswith("_")
-    },
-)
+def _strict(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """A method as Python calls it: floats are refused where compiled code refuses them."""
+    names, whole = whole_parameters(function)
+
+    @functools.wraps(function)
+    def checked(m: Market, *args: Any, **others: Any) -> Any:
+        for given, value in (*zip(names, args, strict=False), *others.items()):
+            if given in whole and isinstance(value, float | np.floating):
+                raise RequestError(not_whole(name, given))
+        return function(m, *args, **others)
+
+    return checked if whole else function
+
+
+_METHODS: Final = {
+    name: function
+    for name, function in vars(Market).items()
+    if callable(function) and not name.startswith("_")
+}
+methods(Market, _METHODS)
+for _name, _function in _METHODS.items():
+    setattr(Market, _name, _strict(_name, _function))

@@ -8,17 +8,16 @@ from __future__ import annotations
 import ast
 import builtins
 import inspect
+import re
 import types
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Any, Final, get_type_hints
 
 from pipeline.errors import RequestError, did_you_mean
 from pipeline.structs import is_compilable
 from strategies.layout import CALLBACKS
 from strategies.market import Market
+from strategies.source import Own, Place, file_of, tree_of
 
 MARKET_WORDS: Final = frozenset(
     name for name, kind in get_type_hints(Market).items()
@@ -76,61 +75,6 @@ _STATEMENTS: Final[Mapping[type[ast.AST], str]] = {
     ast.DictComp: "a dictionary; callbacks work with numbers and arrays: state_array(int, 64)",
 }
 _CONTAINERS: Final = {list: "list", dict: "dictionary", set: "set"}
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where something is: shown before what is wrong."""
-
-    file: Path | None
-    what: str
-    line: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.file}, line {self.line}: {self.what}" if self.file else self.what
-
-    def error(self, text: str) -> RequestError:
-        return RequestError(f"{self}: {text}")
-
-    def at(self, node: ast.AST) -> Place:
-        return Place(self.file, self.what, getattr(node, "lineno", self.line))
-
-
-@dataclass(frozen=True)
-class Own:
-    """What a strategy has, by how its code can use it."""
-
-    numbers: frozenset[str] = frozenset()
-    arrays: frozenset[str] = frozenset()
-    texts: frozenset[str] = frozenset()
-    others: frozenset[str] = frozenset()
-    """Attributes of its class that compiled code does not have."""
-    methods: Mapping[str, Callable[..., Any]] | None = None
-
-
-def file_of(thing: Any) -> Path | None:
-    """The file a class or function was written in."""
-    try:
-        found = inspect.getsourcefile(thing)
-    except (TypeError, OSError):
-        return None
-    return Path(found) if found else None
-
-
-def tree_of(file: Path | None) -> ast.Module:
-    """The syntax tree of a file, empty where there is none."""
-    if file is None or not file.is_file():
-        return ast.Module([], [])
-    return _parsed(file, file.stat().st_mtime_ns)
-
-
-@lru_cache(maxsize=32)
-def _parsed(file: Path, changed: int) -> ast.Module:
-    del changed
-    try:
-        return ast.parse(file.read_bytes())
-    except SyntaxError:
-        return ast.Module([], [])
 
 
 def read(
@@ -346,12 +290,22 @@ class _Body(ast.NodeVisitor):
         if called is None or any(isinstance(part, ast.Starred) for part in node.args):
             return
         signature = inspect.signature(called)
-        given = [None] * (len(node.args) + bound)
+        named = {item.arg: item.value for item in node.keywords if item.arg}
         try:
-            signature.bind(*given, **{item.arg: None for item in node.keywords if item.arg})
+            given = signature.bind(*[None] * bound, *node.args, **named).arguments
         except TypeError as error:
             names = ", ".join(list(signature.parameters)[bound:])
             raise self._error(node, f"{ast.unparse(node.func)} takes ({names}): {error}") from None
+        if called in MARKET_METHODS.values() and (size := given.get("size")) is not None:
+            self._check_size(size)
+
+    def _check_size(self, node: ast.expr) -> None:
+        """A size written as a number."""
+        text = ast.unparse(node)
+        if re.fullmatch(r"-?[\d_]+", text) and int(text) <= 0:
+            raise self._error(
+                node, f"an order of size {text}; sizes are from 1, m.buy buys and m.sell sells"
+            )
 
     def _callee(self, func: ast.expr) -> tuple[Callable[..., Any] | None, int]:
         """What is called, where it is known, and whether it is a method."""

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from pipeline.errors import RequestError
 from pipeline.jit import nb
 from pipeline.narrowing import Strict
 from pipeline.structs import Floats1, Ints1, Struct, Word, methods, type_of
@@ -26,7 +27,7 @@ from strategies.explaining import explain
 from strategies.kept import compiled
 from strategies.layout import CALLBACKS
 from strategies.market import READS_BOOK, Market
-from strategies.reading import file_of
+from strategies.source import file_of
 
 _SIGNATURE: Final = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 _CHECKED: Final = {"error_model": "numpy", "boundscheck": True, "nogil": True}
@@ -200,6 +201,15 @@ def _checked(function: Callable[..., Any]) -> Any:
     return nb.njit(**options, **_CHECKED)(function)
 
 
+def _misfit(value: Any, *, whole: bool) -> str:
+    """What compiling would say of a value that is put into the state; nothing where it fits."""
+    if isinstance(value, int | np.integer | np.bool_):
+        return ""
+    if not isinstance(value, float | np.floating):
+        return f"is a number and is assigned a {type(value).__name__}: {value!r}"
+    return "is an int and is assigned a float; write int(...)" if whole else ""
+
+
 def _plain(strategy: EventStrategy, memory: Struct) -> Any:
     """The strategy as Python runs it: its methods, over the memory that compiled code would use."""
     cls = type(strategy)
@@ -209,7 +219,12 @@ def _plain(strategy: EventStrategy, memory: Struct) -> Any:
     def read(self: Any, name: str) -> Any:
         return getattr(object.__getattribute__(self, "_memory"), name)
 
+    words = memory.words_
+
     def write(self: Any, name: str, value: Any) -> None:
+        word = words.get(name)
+        if word is not None and (said := _misfit(value, whole=word.field == "ints_")):
+            raise RequestError(f"{name} {said}")
         setattr(self._memory, name, value)
 
     plain = type(cls.__name__, (), body | {"__getattr__": read})()

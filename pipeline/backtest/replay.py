@@ -21,7 +21,7 @@ from pipeline.backtest.state import Sim, grow_sim, new_sim
 from pipeline.book.columns import Chunk, check_types, take
 from pipeline.book.layout import I64, Book, new_book
 from pipeline.book.tape import Records, no_records
-from pipeline.errors import InputError
+from pipeline.errors import InputError, MboError, RequestError
 from pipeline.instants import format_instant
 from pipeline.jit import entry_point
 from pipeline.units import F_SNAPSHOT, UNDEF_PRICE, event_base
@@ -382,7 +382,7 @@ class Replay:
         if self._market is not None:
             self._market.known, self._market.seen = self.sim.known, self.sim.seen
 
-    def _failure(self) -> InputError:
+    def _failure(self) -> MboError:
         """A callback failed: which, when, and why as far as is known."""
         assert self.running is not None
         meta, name = self.sim.meta, type(self.running.program.strategy).__name__
@@ -396,8 +396,12 @@ class Replay:
         if error is None:
             return InputError(f"{where}: it raised an error; run with --interpret to see which")
         place = self.running.place(error)
-        said = f"{type(error).__name__}: {error}".removesuffix(": ")
-        failure = InputError(f"{place.filename}, line {place.lineno}: {where}: {said}")
+        wrong = isinstance(error, RequestError)  # interpreted: compiled it is refused at once
+        said = str(error) if wrong else f"{type(error).__name__}: {error}".removesuffix(": ")
+        if isinstance(error, ZeroDivisionError) and self.running.program.interpret:
+            said += "; compiled it gives 0, or inf and nan: check before dividing"
+        kind = RequestError if wrong else InputError
+        failure = kind(f"{place.filename}, line {place.lineno}: {where}: {said}")
         failure.__cause__ = error
         return failure
 

@@ -15,6 +15,7 @@ from pipeline.backtest.options import Limits
 from pipeline.backtest.tables import READINGS
 from pipeline.config import RiskSettings, Settings
 from pipeline.errors import RequestError
+from pipeline.startup import loading
 from strategies.checking import check_code
 from strategies.event import EventStrategy
 from strategies.interface import Strategy, build, parameters
@@ -59,6 +60,20 @@ class Request:
         from pipeline.backtest.summarise import Summarise
 
         return [Simulate(self), Summarise(self)]
+
+    def compile(self) -> None:
+        """Have an event strategy compiled before any work begins; tasks load what is kept.
+
+        Raises
+        ------
+        RequestError
+            For what only the compiler can see: file, line, and what to do.
+        """
+        from strategies.running import Program
+
+        if isinstance(self.strategy, EventStrategy) and not self.interpret:
+            with loading():
+                Program(self.strategy)
 
     def feature_set(self) -> str:
         """The set of features it reads."""

@@ -189,7 +189,10 @@ def render(
     lines += ["", "The rest of the market does not react to our orders."]
     if not any(row["fills"] for row in rows):
         lines.append(
-            "No order was filled: the signal never asked for a position, or nobody met us."
+            "No order was filled: all were rejected; `reason` of the table `orders` says why."
+            if any(row["orders"] for row in rows)
+            and all(row["rejected"] == row["orders"] for row in rows)
+            else "No order was filled: the signal never asked for a position, or nobody met us."
         )
     sessions = max(row["sessions"] for row in rows)
     if sessions < MIN_SESSIONS:

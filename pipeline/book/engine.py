@@ -293,7 +293,7 @@ class BookEngine:
 
 
 @cache
-def _process(touch: bool) -> Callable[..., Any]:
+def machine_code(*, touch: bool) -> Callable[..., Any]:
     """The kernel's machine code, for any run or for those with the touch alone and no flow."""
     run = tape.new_run(depth=1, mode=tape.NO_ROWS)
     numbers = np.empty(0, np.int64)
@@ -313,7 +313,8 @@ def run_kernel(
     """
     done, total = 0, len(records.flags)
     cursor = one.run.cursor
-    apply = _process(bool(cursor[tape.MODE] == tape.TOUCH_ONLY and not cursor[tape.WITH_FLOW]))
+    touch = bool(cursor[tape.MODE] == tape.TOUCH_ONLY and not cursor[tape.WITH_FLOW])
+    apply = machine_code(touch=touch)
     while True:
         done = int(apply(one.book, one.run, records, numbers, rows, prints, done))
         if done == total:

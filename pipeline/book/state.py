@@ -22,7 +22,7 @@ from pipeline.book import orders as ob
 from pipeline.book import tape
 from pipeline.book.columns import column_of, letters_of
 from pipeline.book.emit import see_top
-from pipeline.book.engine import BookEngine, BookOptions, OneBook, run_kernel
+from pipeline.book.engine import BookEngine, BookOptions, OneBook, machine_code, run_kernel
 from pipeline.book.idmap import rehash
 from pipeline.book.layout import Book, new_book
 from pipeline.book.tape import Records
@@ -276,6 +276,7 @@ def warm_kernels() -> None:
     rehash(new_book().table, one.book.table)
     engine.books[0, 0] = one
     engine.finish()
+    machine_code(touch=True)  # what sees the touch alone has a kernel of its own
     resume(BookEngine(20000102, options, ob.DEFAULT_RULE), closing_state(engine))
 
 

@@ -53,12 +53,14 @@ def status(call: Invocation) -> int:
 
     Example: mbo status --symbols 'ES*'
     """
+    from pipeline.cli.stages import check_matches
     from pipeline.gates import Gates
     from pipeline.lake import open_lake
     from pipeline.lineage import orphans, raw_changes, strays
     from pipeline.progress import human_bytes
 
     catalog = open_lake(call.root).catalog
+    check_matches(call.selection, catalog)
     gates = Gates(catalog, call.settings)
     refused = gates.refusals(call.selection)
     rows = []

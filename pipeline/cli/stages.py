@@ -91,6 +91,28 @@ def _nothing_matches(selection: Selection, catalog: Catalog) -> str:
     return f"nothing matches {asked}; {catalog.root} holds {shown} of {days[0]} to {days[-1]}"
 
 
+def check_matches(selection: Selection, catalog: Catalog) -> None:
+    """A selection that fits nothing of a lake is a wrong request, as it is for stages.
+
+    Raises
+    ------
+    RequestError
+        With what the lake holds.
+    """
+    if selection == Selection():
+        return
+    for table in catalog.tables():
+        for stored in catalog.partitions(table):
+            part = stored.partition
+            # Tables that are not kept by symbol or by day say nothing about them.
+            told = part.get("symbol") or not selection.symbols
+            dated = part.get("date") or part.get("session")
+            told = told and (dated or not (selection.start or selection.end))
+            if part.get("dataset") and told and selection.admits(part):
+                return
+    raise RequestError(_nothing_matches(selection, catalog))
+
+
 def _all_refused(summary: StageSummary) -> str:
     name, reason = summary.refused[0]
     more = f" (and {len(summary.refused) - 1:,} more)" if len(summary.refused) > 1 else ""
@@ -373,6 +395,7 @@ def backtest(
         many = prepare_decay(strategy, parameters or [], settings, str(latency))
         return run_and_show(call, many, decay=True)
     request = prepare(strategy, parameters or [], settings, interpret=interpret)
+    request.compile()
     earlier = stages_before(settings, reads_features=bool(request.strategy.features()))
     summaries = run_stages(call, earlier, settings, peers=peers_of(settings))
     if call.dry_run:
@@ -385,6 +408,9 @@ def backtest(
     own_call = replace(call, force=call.force or interpret)
     own = run_stages(own_call, request.stages(), settings, first=False)
     code = max(code, finish(replace(call, json=False), own))
+    for summary in own:
+        if summary.wrong:  # seen in the middle of the run only
+            raise RequestError(summary.failed[0][1])
     given: list[tuple[str, object]] = [
         ("--fees", fees),
         ("--set", set_),

@@ -98,6 +98,7 @@ def run_and_show(call: Invocation, request: SweepRequest, *, decay: bool = False
     from pipeline.sweep.run import plan_legs, run_sweep
     from pipeline.sweep.stage import SimulateMany
 
+    request.trials[0].request.compile()  # values of parameters make no other code
     settings = request.settings
     read = check_features(request)
     earlier = stages_before(settings, reads_features=bool(read))

@@ -12,6 +12,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numba.core.event as numba_events
 import pytest
@@ -21,7 +22,7 @@ from pipeline.roots import ROOT
 from pipeline.structs import Ints1, Struct
 from strategies import kept
 from strategies.entry import Entry
-from strategies.layout import MARKET_EVENT
+from strategies.layout import FILL, MARKET_EVENT, TIMER
 from strategies.registry import load
 from strategies.running import Program
 
@@ -204,3 +205,55 @@ def test_what_cannot_be_looked_into_is_not_kept(folder: Path) -> None:
     cls = load(f"{path}:First").strategy
     program = Program(cls(), interpret=True)
     assert kept.fingerprint(program._memory, program._functions) is None
+
+
+def test_strategies_used_long_ago_are_forgotten(folder: Path, monkeypatch) -> None:
+    assert called() == 1
+    (file,) = kept_files()
+    others = [file.with_name(f"{k}") for k in range(4)]
+    for k, other in enumerate(others):
+        other.write_bytes(b"x")
+        other.with_name(f"{k}.lock").write_bytes(b"")
+        os.utime(other, (k, k))
+    os.utime(file, (1, 1))  # older than three of them, until it is used
+    monkeypatch.setattr(kept, "_MOST", 3)
+    monkeypatch.setattr(kept, "_compiled", {})
+    assert called() == 1
+    assert len(kept_files()) == 5
+    assert stepped(f"{written(folder)}:First") == 312
+
+    left = kept_files()
+    assert len(left) == 3
+    assert {file, others[3]} < set(left)
+    assert {path.stem for path in file.parent.glob("*.lock")} == {path.name for path in left}
+
+
+@pytest.mark.parametrize("broken", ["numba", "_reduce", "cgutils"])
+def test_without_what_numba_keeps_to_itself_strategies_are_compiled_all_the_same(
+    folder: Path, monkeypatch, broken: str
+) -> None:
+    """As with a numba in which these have another name: nothing may be kept, all works."""
+    if broken == "numba":
+        monkeypatch.setattr(kept, "_numba", object())
+    elif broken == "_reduce":
+        monkeypatch.delattr(nb.core.compiler.CompileResult, "_reduce")
+    else:
+        public = SimpleNamespace(njit=nb.njit, types=nb.types, extending=nb.extending)
+        monkeypatch.setattr("strategies.entry.nb", public)
+
+    path = written(folder)
+
+    assert stepped(f"{path}:First") == 312
+    assert stepped(f"{path}:Second", by=3) == 315
+    assert kept_files() == []
+
+
+def test_what_fails_is_told_without_what_numba_keeps_to_itself(folder: Path, monkeypatch) -> None:
+    monkeypatch.setattr(kept, "_numba", object())
+    running = Program(load(f"{written(folder)}:First").strategy()).run([])
+    word = ctypes.c_int64
+    call = ctypes.CFUNCTYPE(word, word, word, word)(running.address)
+
+    assert call(TIMER, running.instance, 0) == 1
+    assert call(MARKET_EVENT, running.instance, 0) == 0
+    assert call(FILL, running.instance, 0) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from pipeline.backtest.command import prepare
 from pipeline.config import Settings
 from pipeline.errors import RequestError
 from strategies.event import EventStrategy
+from strategies.reading import MARKET_METHODS
 from strategies.running import Program
 
 IMPORTS = """\
@@ -268,3 +270,48 @@ def test_what_cannot_be_is_refused_interpreted_too(tmp_path: Path) -> None:
     text = f"{IMPORTS}{CLASS}{FIELDS}{CALLBACK}        self.n = m.bidd  # here\n"
 
     assert "did you mean 'bid'" in told(tmp_path, text, interpret=True)
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("m.buy(m.bid - m.tick / 2, 1)", "price of m.buy is a float; prices are whole numbers"),
+        ("m.sell(100.25, 1)", "price of m.sell is a float; .* count in ticks"),
+        ("m.of(0).limit(BUY, size=1, price=m.bid * 1.0)", "price of m.limit is a float"),
+        ("m.stop(BUY, self.r, 1)", "trigger of m.stop is a float"),
+        ("m.pegged(BUY, 0.5 * m.tick, 1)", "offset of m.pegged is a float"),
+        ("m.replace(self.n, self.r, 1)", "price of m.replace is a float"),
+        ("m.buy(m.bid, m.position / 2)", "size of m.buy is a float; it is a whole number; write"),
+        ("m.market(BUY, self.r)", "size of m.market is a float"),
+        ("m.set_timer(m.now + 1e9)", "at of m.set_timer is a float"),
+        ("self.n = m.levels(BUY) and m.price_at(BUY, self.r)", "depth of m.price_at is a float"),
+    ],
+)
+def test_of_floats_given_for_whole_numbers(tmp_path: Path, line: str, says: str) -> None:
+    text = f"{IMPORTS}{CLASS}{FIELDS}{CALLBACK}        {line}  # here\n"
+
+    assert re.search(says, told(tmp_path, text))
+
+
+@pytest.mark.parametrize("size", ["-1", "0", "size=-2"])
+@pytest.mark.parametrize("interpret", [False, True])
+def test_of_sizes_that_no_order_has(tmp_path: Path, size: str, *, interpret: bool) -> None:
+    text = f"{IMPORTS}{CLASS}{FIELDS}{CALLBACK}        m.buy(m.bid, {size})  # here\n"
+    text += f"# {interpret}\n"  # the same file at two places is one module
+
+    assert "sizes are from 1, m.buy buys and m.sell sells" in told(
+        tmp_path, text, interpret=interpret
+    )
+
+
+@pytest.mark.parametrize("name", sorted(MARKET_METHODS))
+def test_python_refuses_the_same_floats(name: str) -> None:
+    method = MARKET_METHODS[name]
+    hints = inspect.signature(method).parameters
+    whole = [k for k, item in hints.items() if item.annotation == "int"]
+    for given in whole:
+        values = dict.fromkeys(list(hints)[1:], 1) | {given: 2.5}
+        with pytest.raises(RequestError, match=f"{given} of m.{name} is a float"):
+            method(None, **values)
+        with pytest.raises(RequestError, match=f"{given} of m.{name} is a float"):
+            method(None, *values.values())
