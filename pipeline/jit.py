@@ -15,9 +15,12 @@ import hashlib
 import os
 import platform
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from importlib import import_module
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -86,6 +89,25 @@ os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_dir()))
 
 import numba  # noqa: E402
 from numba.core.compiler_lock import global_compiler_lock  # noqa: E402
+
+
+def _load_array_functions() -> None:
+    """Have numba's functions of arrays loaded without scipy's linear algebra.
+
+    They import it, in every process that compiles or loads anything, merely to learn whether it
+    is there: a fifth of a second.  What uses it imports it then.
+    """
+    if "scipy.linalg" in sys.modules or find_spec("scipy") is None:
+        return
+    sys.modules["scipy.linalg"] = None  # type: ignore[assignment]
+    try:
+        functions = import_module("numba.np.arraymath")
+    finally:
+        del sys.modules["scipy.linalg"]
+    vars(functions)["_HAVE_BLAS"] = True
+
+
+_load_array_functions()
 
 F = TypeVar("F", bound=Callable[..., Any])
 

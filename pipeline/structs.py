@@ -299,20 +299,21 @@ def at_address(cls: type[Struct]) -> Any:
     return at
 
 
-_CHECKED: Final = {
+CHECKED: Final = {
     "error_model": "numpy",
     "boundscheck": True,
     # Entries from Python and from C, which take as long to compile as a small function.
     "no_cpython_wrapper": True,
     "no_cfunc_wrapper": True,
 }
+"""How strategies are compiled, and what they call."""
 
 _helpers: WeakSet[Callable[..., Any]] = WeakSet()
 
 
 def compilable(function: F) -> F:
     """A helper of methods: itself when called from Python, compiled with a compiled caller."""
-    plain: F = nb.extending.register_jitable(**_CHECKED)(function)
+    plain: F = nb.extending.register_jitable(**CHECKED)(function)
     _helpers.add(plain)
     return plain
 
@@ -342,5 +343,5 @@ def _declare(kind: Any, name: str, function: Callable[..., Any]) -> None:
 
     choose.__name__ = name  # what the compiler calls it by in its messages
     choose.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
-    options = _CHECKED | {"pipeline_class": Strict}
+    options = CHECKED | {"pipeline_class": Strict}
     nb.extending.overload_method(kind, name, jit_options=options)(choose)

@@ -19,7 +19,7 @@ import numpy as np
 from pipeline.errors import RequestError
 from pipeline.jit import nb
 from pipeline.narrowing import Strict
-from pipeline.structs import Floats1, Ints1, Struct, Word, methods, type_of
+from pipeline.structs import CHECKED, Floats1, Ints1, Struct, Word, methods, type_of
 from strategies.checking import check_code, own_bases
 from strategies.entry import Entry
 from strategies.event import EventStrategy
@@ -30,7 +30,6 @@ from strategies.market import READS_BOOK, Market
 from strategies.source import file_of
 
 _SIGNATURE: Final = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
-_CHECKED: Final = {"error_model": "numpy", "boundscheck": True, "nogil": True}
 
 
 class Program:
@@ -197,8 +196,8 @@ def _functions(cls: type[EventStrategy]) -> dict[str, Callable[..., Any]]:
 
 
 def _checked(function: Callable[..., Any]) -> Any:
-    options = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "pipeline_class": Strict}
-    return nb.njit(**options, **_CHECKED)(function)
+    # The same options as of what it calls: others would have that compiled twice.
+    return nb.njit(pipeline_class=Strict, **CHECKED)(function)
 
 
 def _misfit(value: Any, *, whole: bool) -> str:

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.jit import nb
+from pipeline.roots import ROOT
+
 Start = Callable[..., subprocess.Popen[str]]
 
 SOURCE = """
@@ -77,3 +80,23 @@ def test_one_compiles_and_the_others_load(start: Start) -> None:
     texts = results([start("int64") for _ in range(3)])
 
     assert sorted(texts) == [["3.0", "0 1"], ["3.0", "1 0"], ["3.0", "1 0"]]
+
+
+LINEAR = """
+import sys
+import numpy as np
+from pipeline.jit import nb
+a = np.arange(6.0).reshape(2, 3)
+nb.njit(lambda x: x.sum())(a)
+before = "scipy.linalg" in sys.modules
+assert (nb.njit(lambda x, y: np.dot(x, y))(a, a.T) == a @ a.T).all()
+print(before, "scipy.linalg" in sys.modules)
+"""
+
+
+@pytest.mark.skipif(bool(nb.config.DISABLE_JIT), reason="nothing is compiled")
+def test_linear_algebra_is_imported_by_what_uses_it() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LINEAR], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["False", "True"]
