@@ -59,6 +59,7 @@ class Report:
     """Text below the table."""
     kind: str = ""
     """What was asked for: ``mbo bench KIND``."""
+    measured_on: str = field(default_factory=lambda: machine())  # noqa: PLW0108 - defined below
 
     def add(self, figure: Figure) -> Figure:
         """Append a figure and return it."""
@@ -71,7 +72,7 @@ class Report:
         return {
             "kind": self.kind,
             "workload": self.workload,
-            "machine": machine(),
+            "machine": self.measured_on,
             "unit": self.unit,
             "remarks": self.remarks,
             "figures": [
@@ -109,7 +110,7 @@ class Report:
         kept = [i for i in range(len(names)) if any(row[i] for row in rows)]
         lines = [[names[i] for i in kept], ["---" for _ in kept]]
         lines += [[row[i] for i in kept] for row in rows]
-        head = f"{self.workload}; {machine()}"
+        head = f"{self.workload}; {self.measured_on}"
         tail = ["", self.remarks] if self.remarks else []
         return "\n".join([head, "", *(f"| {' | '.join(line)} |" for line in lines), *tail])
 

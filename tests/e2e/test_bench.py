@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import pages
 from benchmarks.feature_list import TIER1
+from benchmarks.figures import Figure, Report, Table
+from benchmarks.pages import PAGES, written
 from benchmarks.profiled_run import COMMON, PARTS, Spans, resolve
 from benchmarks.projection import Cost, Stage, projection, span_text
 from benchmarks.scaling import efficiency
@@ -127,3 +130,25 @@ def test_every_figure_is_measured(what: str) -> None:
         assert floor["x_floor"] == 1
         assert others
         assert all(figure["records_per_s"] > 0 for figure in others)
+
+
+def test_figures_of_the_pages_are_the_kept_ones() -> None:
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert text == written(text), f"{page.name}: run `python -m benchmarks.pages`"
+
+
+def test_reports_survive_being_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "RESULTS", tmp_path / "results.json")
+    report = Report("some work", kind="book")
+    report.add(Figure("the floor", 1_000_000, 0.1))
+    report.add(Figure("ours", 1_000_000, 0.2, cpu_seconds=0.2, peak_mib=100.0, note="a note"))
+    table = Table("a table", ["a", "b"], [["1", "2"]], "below", kind="scale")
+    pages.keep([report.as_dict(), table.as_dict()])
+    pages.keep([table.as_dict()])
+    text = (
+        "<!-- bench: book 0 -->\n<!-- end -->\nbetween\n<!-- bench: scale 0 -->\nold\n<!-- end -->"
+    )
+    expected = text.replace("-->\n<!-- end -->\nb", f"-->\n{report.text()}\n<!-- end -->\nb")
+    assert written(text) == expected.replace("old", table.text())
+    assert written(written(text)) == written(text)
