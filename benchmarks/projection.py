@@ -15,41 +15,24 @@ SPANS: Final = {
 """Records and sessions."""
 MANY_CORES: Final = 16
 EFFICIENCY: Final = 0.85
-"""Of many cores, of what as many times one worker would do; the bar of two workers here."""
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Seconds that a stage takes with so many workers."""
-
-    workers: int
-    once: float
-    a_day: float
-    """A session of all instruments, however short."""
-    a_record: float
-
-    def seconds(self, records: int, days: int) -> float:
-        """For so many records in so many days."""
-        return self.once + days * self.a_day + records * self.a_record
+"""Of what as many times one worker would do."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What a stage took for the rehearsed day."""
+    """Seconds that a stage takes with one worker."""
 
     name: str
-    one: Cost
-    here: Cost
-    """With a worker a core."""
+    once: float
+    a_day: float
+    """A session of all instruments, however short."""
+    a_record: float
     peak_mib: float
-    """One worker's."""
 
-    def cost(self, workers: int) -> Cost:
-        """As measured, or with more workers than there were cores."""
-        if workers <= self.here.workers:
-            return self.here
-        share = 1 / (workers * EFFICIENCY)
-        return Cost(workers, self.here.once, self.one.a_day * share, self.one.a_record * share)
+    def seconds(self, records: int, days: int, workers: int) -> float:
+        """For so many records in so many days."""
+        share = 1.0 if workers == 1 else 1 / (workers * EFFICIENCY)
+        return self.once + (days * self.a_day + records * self.a_record) * share
 
 
 def span_text(seconds: float) -> str:
@@ -60,9 +43,8 @@ def span_text(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def projection(stages: Sequence[Stage], bytes_a_record: float) -> Table:
+def projection(stages: Sequence[Stage], cores: int, bytes_a_record: float) -> Table:
     """Time of each span by stage and in all, with disk and memory."""
-    cores = stages[0].here.workers
     columns = [(span, n) for span in SPANS for n in (cores, MANY_CORES)]
     table = Table(
         "projection of the rehearsed day",
@@ -70,7 +52,7 @@ def projection(stages: Sequence[Stage], bytes_a_record: float) -> Table:
     )
     totals = [0.0] * len(columns)
     for stage in stages:
-        cells = [stage.cost(n).seconds(*SPANS[span]) for span, n in columns]
+        cells = [stage.seconds(*SPANS[span], n) for span, n in columns]
         table.rows.append([stage.name, *map(span_text, cells)])
         totals = [a + b for a, b in zip(totals, cells, strict=True)]
     table.rows.append(["in all", *map(span_text, totals)])
@@ -79,10 +61,11 @@ def projection(stages: Sequence[Stage], bytes_a_record: float) -> Table:
     peak = max(stage.peak_mib for stage in stages)
     table.rows.append(["memory, at most", *(f"{n * peak / 1024:.1f} GiB" for _, n in columns)])
     table.remarks = (
-        "Assumes days like the rehearsed one, that time grows with records and days and a worker's "
-        f"memory does not (`mbo bench scale`); {cores} workers as measured, {MANY_CORES} at "
-        f"{EFFICIENCY:.0%} of {MANY_CORES} times one, with disks and memory that keep up.  Days "
-        "and instruments go to workers whole: less than the busiest instrument's day cannot be "
-        "waited for.  More columns than the default set's take more time and disk."
+        "Assumes days like the rehearsed one; that time grows with records and days, and memory "
+        "does not (`mbo bench scale`); that workers do "
+        f"{EFFICIENCY:.0%} of as many times one (`python -m benchmarks.scaling` has two), with "
+        "disks and memory that keep up.  Days and instruments go to workers whole: less than the "
+        "busiest instrument's day cannot be waited for.  More columns than the default set's take "
+        "more time and disk."
     )
     return table

@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 
 from benchmarks.figures import MBO, Figure, Report, Table, decompress, run_process
-from benchmarks.projection import Cost, Stage, projection
+from benchmarks.projection import Stage, projection
 from benchmarks.stages import ALONE
 from benchmarks.symbol_days import Day, day_of, write
 from pipeline.units import NS_PER_DAY, NS_PER_S
@@ -102,11 +102,9 @@ def measure(records: int, folder: Path) -> list[Report | Table]:
     small = written(folder / "small", SMALL, SMALL_DAYS)
     [day] = written(folder / "day", records)
     go(small, folder / "warm", 1)  # compiles
-    counted = sorted({1, cores})
-    first = {n: go(small[:1], folder / f"first{n}", n) for n in counted}
-    more = {n: go(small, folder / f"more{n}", n) for n in counted}
+    first, more = go(small[:1], folder / "first", 1), go(small, folder / "more", 1)
     floor = decompress(day)
-    taken = {n: go([day], folder / f"lake{n}", n) for n in counted}
+    taken = {n: go([day], folder / f"lake{n}", n) for n in sorted({1, cores})}
     total, front = sum(counts(records)), counts(records)[0]
     report = Report(
         f"rehearsal: one day of {total:,} synthetic records with the action mix of ES in "
@@ -117,16 +115,12 @@ def measure(records: int, folder: Path) -> list[Report | Table]:
     report.add(Figure("zstd to nothing (the floor)", total, floor))
     costs = []
     for name, (wall, cpu, peak) in taken[1].items():
-        measured = []
-        for n in counted:
-            a_day = max(0.0, (more[n][name][0] - first[n][name][0]) / (SMALL_DAYS - 1))
-            once = max(0.0, first[n][name][0] - a_day)
-            each = max(0.0, taken[n][name][0] - once - a_day) / total
-            measured.append(Cost(n, once, a_day, each))
-        note = f"starting {measured[0].once:.1f} s"
+        a_day = max(0.0, (more[name][0] - first[name][0]) / (SMALL_DAYS - 1))
+        once = max(0.0, first[name][0] - a_day)
+        note = f"starting {once:.1f} s"
         if cores > 1:
             note += f"; {cores} workers: {taken[cores][name][0]:.1f} s"
         records_of = front if name.startswith("backtest") else total
         report.add(Figure(name, records_of, wall, cpu, peak, note=note))
-        costs.append(Stage(name, measured[0], measured[-1], peak))
-    return [report, projection(costs, stored(folder / "lake1") / total)]
+        costs.append(Stage(name, once, a_day, max(0.0, wall - once - a_day) / total, peak))
+    return [report, projection(costs, cores, stored(folder / "lake1") / total)]

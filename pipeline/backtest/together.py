@@ -63,7 +63,8 @@ def _bound(sim: Sim, tape: Any, at: Scalar, over: Scalar, end: Scalar) -> Scalar
     if over == ENDED:
         return due
     if over == ENDING:
-        return min(due, end)
+        # What is due before its end comes first; the end is the last thing of that nanosecond.
+        return due if due < end else end - 1
     if at >= tape.flags.shape[0]:
         return due
     if _at_once(sim):
@@ -122,7 +123,7 @@ def interleave(
     over
         GOES_ON, ENDING or ENDED.
     ends
-        Where one is ENDING: the time of its end.
+        Where one is ENDING: what is due before this time still happens, then it ends.
     bounds
         Room for a time each.
 
@@ -152,7 +153,7 @@ def interleave(
         sim, tape = _sim_at(sims[who]), _tape_at(tapes[who])
         if over[who] != GOES_ON:
             if over[who] == ENDING:
-                if bounds[who] == ends[who]:
+                if sim.meta[st.NEXT_DUE] >= ends[who]:
                     return np.int64(st.DONE), who
                 limit = min(limit, ends[who])
             status = finish(sim, limit, np.int64(st.ONLY_WAIT))

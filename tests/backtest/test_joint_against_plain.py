@@ -70,6 +70,8 @@ def check(joint: JointCase):
         for name in ("orders", "fills", "marks"):
             assert mine[name] == theirs[name], name
     assert heard == words
+    times = [word[0] for word in heard]
+    assert times == sorted(times)
     return got, heard
 
 

@@ -14,7 +14,7 @@ from benchmarks.feature_list import TIER1
 from benchmarks.figures import Figure, Report, Table
 from benchmarks.pages import PAGES, written
 from benchmarks.profiled_run import COMMON, PARTS, Spans, resolve
-from benchmarks.projection import Cost, Stage, projection, span_text
+from benchmarks.projection import Stage, projection, span_text
 from benchmarks.scaling import efficiency
 from features.registry import FEATURES
 from tests.e2e.running import mbo, mbo_process
@@ -75,21 +75,14 @@ def test_spans_of_time_read_well(seconds: float, text: str) -> None:
 
 
 def test_a_projection_counts_start_days_and_records() -> None:
-    one, here = Cost(1, 2.0, 0.5, 1e-6), Cost(2, 3.0, 0.3, 0.6e-6)
-    stage = Stage("book", one, here, 512.0)
-    assert stage.cost(2).seconds(1_000_000, 10) == pytest.approx(3 + 3 + 0.6)
-    # Sixteen workers: from what one does, at 85 % of sixteen times that.
-    assert stage.cost(16).seconds(1_000_000, 10) == pytest.approx(3 + (5 + 1) / (16 * 0.85))
-    table = projection([stage, stage], 120.0)
-    assert [row[0] for row in table.rows] == [
-        "book",
-        "book",
-        "in all",
-        "disk of the lake",
-        "memory, at most",
-    ]
+    stage = Stage("book", 2.0, 0.5, 1e-6, 512.0)
+    assert stage.seconds(1_000_000, 10, 1) == pytest.approx(2 + 5 + 1)
+    assert stage.seconds(1_000_000, 10, 16) == pytest.approx(2 + (5 + 1) / (16 * 0.85))
+    table = projection([stage, stage], 2, 120.0)
+    names = ["book", "book", "in all", "disk of the lake", "memory, at most"]
+    assert [row[0] for row in table.rows] == names
     month = [row[1] for row in table.rows]
-    assert month == ["2.8 min", "2.8 min", "5.6 min", "32 GB", "1.0 GiB"]
+    assert month == ["2.7 min", "2.7 min", "5.5 min", "32 GB", "1.0 GiB"]
 
 
 def test_a_profile_is_asked_for_by_stage() -> None:

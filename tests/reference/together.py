@@ -50,7 +50,7 @@ class One:
         if self.over:
             return self.due()
         if self.ends is not None:
-            return min(self.due(), self.ends)
+            return self.due() if self.due() < self.ends else self.ends - 1
         if self.at_once():
             return ALWAYS
         return min(self.due(), self.time_of_record())
