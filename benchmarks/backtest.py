@@ -129,6 +129,8 @@ def runs_report(records: int, folder: Path) -> Report:
     )
     report.add(Figure("zstd to nothing (the floor)", count, decompress(file)))
     for name in BUILT_IN:
+        if name == "ml":  # `mbo bench train` has models
+            continue
         _timed_run(name, lake, "1")  # compiles the simulator
         report.add(_timed_run(name, lake, "2"))
     return report

@@ -45,7 +45,7 @@ PARTS: Final[dict[str, dict[str, list[str]]]] = {
         "Arrow to arrays": ["pipeline.book.stage:chunk_of_arrow"],
         "read features": [
             "pipeline.backtest.decisions:FeatureRows._read",
-            "pipeline.backtest.decisions:_batches",
+            "pipeline.backtest.decisions:batches",
             "pipeline.backtest.decisions:_frame",
         ],
         "decide, signal strategies": ["pipeline.backtest.decisions:evaluate"],

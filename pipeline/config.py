@@ -248,6 +248,8 @@ class BacktestSettings:
     """Feature set to read; empty: ``features.set``."""
     capital: str = ranged("100000", money=True)
     """Starting equity, in the ledger's currency, for ratios and drawdown in per cent."""
+    model: str = ""
+    """Model whose predictions are read beside the features: its id or name."""
     partial: bool = False
     """Trade incomplete sessions too."""
     risk: RiskSettings = RiskSettings()

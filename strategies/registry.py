@@ -21,6 +21,7 @@ from strategies.interface import SignalStrategy, Strategy
 BUILT_IN: Final = {
     "market_making": "strategies.market_making:MarketMaking",
     "mean_reversion": "strategies.mean_reversion:MeanReversion",
+    "ml": "strategies.ml:Ml",
     "ofi_momentum": "strategies.ofi_momentum:OfiMomentum",
     "trend_following": "strategies.trend_following:TrendFollowing",
 }

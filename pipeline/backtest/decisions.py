@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -17,23 +16,25 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipeline.backtest import state as st
+from pipeline.backtest.feature_files import FeatureFile, batches
 from pipeline.book.layout import I64
 from pipeline.errors import InputError
 from pipeline.lanes import in_background
+from pipeline.models.tables import PREDICTED
 from pipeline.units import UNDEF_PRICE
 from strategies.interface import SignalStrategy, check_causal, evaluate
 
-_ROWS_AT_ONCE: Final = 1 << 16
 _Batch = tuple[I64, npt.NDArray[np.float64]]
 """Decision points (int64[n, 5], columns ``D_*``) and their features."""
 KEYS: Final = ("ts", "event", "bid_px", "ask_px", "mid_ticks")
 _KEYS_READ: Final = KEYS[:4]
 
 
-def decisions_of(strategy: SignalStrategy, files: Sequence[Path], *, check: bool = False) -> I64:
+def decisions_of(
+    strategy: SignalStrategy, files: Sequence[FeatureFile], *, check: bool = False
+) -> I64:
     """Decisions of one session, int64[n, 5] with the columns ``D_*``, in order.
 
     Held whole are the columns the strategy's expression names, and the decisions; the keys of the
@@ -50,7 +51,7 @@ def decisions_of(strategy: SignalStrategy, files: Sequence[Path], *, check: bool
     kept: deque[I64] = deque()
     last: I64 | None = None
     at = 0
-    for batch in _batches(files, _KEYS_READ):
+    for batch in batches(files, _KEYS_READ):
         rows = np.empty((batch.num_rows, 5), np.int64)
         rows[:, st.D_TS] = batch["ts"].view(pa.int64()).to_numpy()
         rows[:, st.D_EVENT] = batch["event"].to_numpy()
@@ -70,7 +71,7 @@ def decisions_of(strategy: SignalStrategy, files: Sequence[Path], *, check: bool
     return _joined(kept)
 
 
-def _targets(strategy: SignalStrategy, files: Sequence[Path], *, check: bool) -> I64:
+def _targets(strategy: SignalStrategy, files: Sequence[FeatureFile], *, check: bool) -> I64:
     """The target of each row, ``NO_TARGET`` where nothing is said."""
     frame = _frame(files, _columns_read(strategy))
     targets = evaluate(strategy, frame)
@@ -80,8 +81,12 @@ def _targets(strategy: SignalStrategy, files: Sequence[Path], *, check: bool) ->
     return numbers
 
 
-def _frame(files: Sequence[Path], columns: list[str]) -> pl.DataFrame:
-    return pl.concat(pl.read_parquet(f, columns=columns, hive_partitioning=False) for f in files)
+def _frame(files: Sequence[FeatureFile], columns: list[str]) -> pl.DataFrame:
+    if any(name in PREDICTED for name in columns):
+        return pl.DataFrame(pl.from_arrow(pa.Table.from_batches(batches(files, columns))))
+    return pl.concat(
+        pl.read_parquet(file.features, columns=columns, hive_partitioning=False) for file in files
+    )
 
 
 def _columns_read(strategy: SignalStrategy) -> list[str]:
@@ -112,13 +117,6 @@ def _joined(parts: deque[I64]) -> I64:
     return whole
 
 
-def _batches(files: Sequence[Path], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Columns of the feature table, some rows at a time."""
-    for path in files:
-        with pq.ParquetFile(path) as file:
-            yield from file.iter_batches(_ROWS_AT_ONCE, columns=list(columns), use_threads=False)
-
-
 class FeatureRows:
     """The feature table of a run's sessions as an event strategy reads it: some rows at a time.
 
@@ -130,7 +128,9 @@ class FeatureRows:
         Columns, in the order of their numbers.
     """
 
-    def __init__(self, sessions: Sequence[Sequence[Path] | None], names: Sequence[str]) -> None:
+    def __init__(
+        self, sessions: Sequence[Sequence[FeatureFile] | None], names: Sequence[str]
+    ) -> None:
         self._sessions = sessions
         self._names = names
         self._batches: Iterator[_Batch] = iter(())
@@ -141,8 +141,8 @@ class FeatureRows:
         self._batches = in_background(self._read(self._sessions[session] or ()))
         self._next = next(self._batches, None)
 
-    def _read(self, files: Sequence[Path]) -> Iterator[_Batch]:
-        for batch in _batches(files, ["ts", "event", *self._names]):
+    def _read(self, files: Sequence[FeatureFile]) -> Iterator[_Batch]:
+        for batch in batches(files, ["ts", "event", *self._names]):
             yield self._convert(batch)
 
     def _convert(self, batch: pa.RecordBatch) -> _Batch:

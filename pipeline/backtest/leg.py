@@ -13,6 +13,7 @@ import numpy as np
 from pipeline.backtest import state as st
 from pipeline.backtest.accounts import Account, Contract, Fee
 from pipeline.backtest.decisions import FeatureRows, decisions_of
+from pipeline.backtest.feature_files import FeatureFile
 from pipeline.backtest.fees import FeeRule, FeeSchedule
 from pipeline.backtest.latency import LatencyTable
 from pipeline.backtest.options import Limits, Money, SimOptions, timetable
@@ -85,7 +86,7 @@ class Leg:
         self.key = {name: partition[name] for name in ("dataset", "symbol")}
         self.sessions = [SessionSpec.parse(item) for item in params["sessions"]]
         self.strategy = strategy
-        decided = iter(self._all("features"))
+        decided = iter(self._feature_files())
         # A session that only closes what a roll left has no features.
         reads = params["reads_features"]
         self.features = [
@@ -121,8 +122,7 @@ class Leg:
         rule, names = self.params["rule"], self.strategy.features()
         if isinstance(self.strategy, SignalStrategy):
             return Replay(options, schedule, rule, self._decisions)
-        files = [item.files if item else None for item in self.features]
-        rows = (FeatureRows(files, names), len(names)) if names else None
+        rows = (FeatureRows(self.features, names), len(names)) if names else None
         return Replay(options, schedule, rule, features=rows)
 
     def _options(self, reading: str, money: Money) -> SimOptions:
@@ -149,12 +149,12 @@ class Leg:
     def _decisions(self, session: int) -> I64:
         """Decisions of a session; the readings ask for the same one after another."""
         if self._loaded is None or self._loaded[0] != session:
-            stored = self.features[session]
-            if stored is None:
+            files = self.features[session]
+            if files is None:
                 return np.zeros((0, 5), np.int64)
             assert isinstance(self.strategy, SignalStrategy)
             self._loaded = None  # the last session's are not needed any more
-            rows = decisions_of(self.strategy, stored.files, check=session == 0)
+            rows = decisions_of(self.strategy, files, check=session == 0)
             rows[:, st.D_TS] += self.params["latency"]["feed"][0]
             self._loaded = (session, rows)
         return self._loaded[1]
@@ -216,6 +216,16 @@ class Leg:
     def _stored(self, table: str, day: str) -> Stored | None:
         key = Partition.of(dataset=self.key["dataset"], date=day, symbol=self.key["symbol"])
         return self.inputs.stored(table, key)
+
+    def _feature_files(self) -> list[list[FeatureFile]]:
+        """By session: its features, with what the run's model predicted beside them."""
+        features, predictions = self._all("features"), self._all("predictions")
+        if not predictions:
+            return [[FeatureFile(path) for path in item.files] for item in features]
+        return [
+            [FeatureFile(*pair) for pair in zip(item.files, beside.files, strict=True)]
+            for item, beside in zip(features, predictions, strict=True)
+        ]
 
     def _all(self, table: str) -> list[Stored]:
         """Its inputs of a table, in order."""

@@ -30,6 +30,7 @@ from pipeline.calendar_status import session_with_status
 from pipeline.contracts import resolve
 from pipeline.errors import RequestError
 from pipeline.gates import Gates
+from pipeline.models.tables import PREDICTED
 from pipeline.stage import Catalog, Partition, Ref, Selection, Stored, TableRef, Task, require
 from strategies.event import EventStrategy
 
@@ -142,6 +143,9 @@ class _Candidate:
     day: date
     features: Stored | None
     """None where the strategy reads none."""
+    predictions: Stored | None = None
+    lacking: str = ""
+    """Why it cannot be traded."""
 
 
 _Groups = dict[tuple[str, str], list[_Candidate]]
@@ -166,14 +170,28 @@ def _with_features(request: Request, catalog: Catalog, selection: Selection) -> 
     for item in features:
         keys = item.partition
         day = date.fromisoformat(keys["session"])
-        groups.setdefault((keys["dataset"], keys["symbol"]), []).append(_Candidate(day, item))
+        beside, lacking = _predictions(request, catalog, keys)
+        candidate = _Candidate(day, item, beside, lacking)
+        groups.setdefault((keys["dataset"], keys["symbol"]), []).append(candidate)
     return groups
+
+
+def _predictions(request: Request, catalog: Catalog, keys: Partition) -> tuple[Stored | None, str]:
+    """What the run's model predicted of a session, and why that cannot be traded."""
+    model = request.model
+    if not model:
+        return None, ""
+    names = {name: keys[name] for name in ("dataset", "session", "symbol")}
+    stored = catalog.get("predictions", Partition.of(model=model, **names))
+    if stored is None or stored.notes.get("served_by") is None:
+        return None, f"{model} predicts nothing of it"
+    return stored, ""
 
 
 def _check_columns(request: Request, item: Stored) -> None:
     there = pq.read_schema(item.files[0]).names
     wanted = request.strategy.features()
-    missing = [name for name in wanted if name not in there]
+    missing = [name for name in wanted if name not in there and name not in PREDICTED]
     if missing:
         where = f"feature set {request.feature_set()!r}"
         listed = ", ".join(missing)
@@ -222,6 +240,7 @@ class _Planned:
     session: Session
     hours: Mapping[str, Any]
     """Its hours as the features were made with."""
+    predictions: Stored | None
     features: Stored | None
     """None where it is there to close what a roll left, and decides nothing."""
     complete: bool
@@ -303,10 +322,11 @@ class _Planner:
             if session is not None:
                 hours, complete = self._hours(dataset, symbol, item, session, calendar, days)
                 reason = self._reason_to_skip(dataset, symbol, session, complete, days)
+                reason = reason or item.lacking
             if reason or session is None:
                 self.request.skipped.setdefault(symbol, {})[str(item.day)] = reason
                 continue
-            planned.append(_Planned(session, hours, item.features, complete))
+            planned.append(_Planned(session, hours, item.predictions, item.features, complete))
         if not planned:
             return None
         for roll in self.rolls:
@@ -330,7 +350,7 @@ class _Planner:
         wanted = utc_dates(after) if after else []
         if roll.why == "volume" and after and any(day in days for day in wanted):
             complete = all(day in days for day in wanted)
-            way_out = _Planned(after, hours_of(after, after), None, complete, AT_OPEN)
+            way_out = _Planned(after, hours_of(after, after), None, None, complete, AT_OPEN)
             return sorted([*planned, way_out], key=lambda item: item.session.date)
         last = max(held)
         return [
@@ -384,6 +404,8 @@ class _Planner:
                 inputs.append(TableRef("book_state", days[earlier].partition, optional=True))
             chain.append([str(day), start])
         inputs += [TableRef("features", item.partition) for item in features]
+        predictions = [item.predictions for item in planned if item.predictions is not None]
+        inputs += [TableRef("predictions", item.partition) for item in predictions]
         after = request.settings.book.assume_valid_after
         params = {
             "strategy": request.strategy_identity(),
@@ -407,6 +429,7 @@ class _Planner:
             "fees": [schedule.name, schedule.identity()],
             "set": request.feature_set() if features else None,
             "reads_features": bool(features),
+            **({"model": request.model} if predictions else {}),
         }
         return _Draft(
             dataset,

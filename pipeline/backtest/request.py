@@ -15,6 +15,7 @@ from pipeline.backtest.options import Limits
 from pipeline.backtest.tables import READINGS
 from pipeline.config import RiskSettings, Settings
 from pipeline.errors import RequestError
+from pipeline.models.tables import PREDICTED
 from pipeline.startup import loading
 from strategies.checking import check_code
 from strategies.event import EventStrategy
@@ -79,6 +80,12 @@ class Request:
         """The set of features it reads."""
         return self.settings.backtest.set or self.settings.features.set
 
+    @property
+    def model(self) -> str:
+        """The model whose predictions it reads; empty where it reads none."""
+        reads = any(name in PREDICTED for name in self.strategy.features())
+        return self.settings.backtest.model if reads else ""
+
     def strategy_identity(self) -> dict[str, Any]:
         """What of the strategy determines the result."""
         name = Path(self.asked.rpartition(":")[0]).name
@@ -101,6 +108,7 @@ class Request:
             "fees": fees,
             "set": self.feature_set(),
             "partial": str(self.settings.backtest.partial).lower(),
+            **({"model": self.model} if self.model else {}),
             **self._shown_limits(),
             **({"rolls": "; ".join(self.rolls)} if self.rolls else {}),
         }
@@ -181,10 +189,16 @@ def prepare(
         latency = "0"
     entry = Latency.parse(latency, "backtest.latency")
     response = Latency.parse(section.response, "backtest.response") if section.response else entry
+    built = build(loaded.strategy, given, own)
+    if any(name in PREDICTED for name in built.features()) and not section.model:
+        raise RequestError(
+            f"{loaded.name} trades a model's predictions: say which with --model "
+            "(`mbo list models`), or train one with `mbo train lightgbm`"
+        )
     return Request(
         asked=strategy,
         loaded=loaded,
-        strategy=build(loaded.strategy, given, own),
+        strategy=built,
         settings=settings,
         latencies={
             "feed": Latency.parse(section.feed, "backtest.feed"),

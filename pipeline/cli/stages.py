@@ -353,6 +353,9 @@ def backtest(
     ] = None,
     fees: Annotated[str | None, typer.Option("--fees", help="Fee schedule [fees.NAME].")] = None,
     set_: Annotated[str | None, typer.Option("--set", help="Feature set to read.")] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Model whose predictions are read, name or id.")
+    ] = None,
     readings: Annotated[
         str | None, typer.Option("--readings", help="Of optimistic, exact, pessimistic.")
     ] = None,
@@ -371,6 +374,7 @@ def backtest(
     Example: mbo backtest mean_reversion -p entry_z=2.0 --latency 1ms
     """
     from pipeline.backtest.command import prepare, present
+    from pipeline.backtest.predicted import with_model
     from pipeline.backtest.tables import READINGS
 
     several = latency is not None and "," in latency
@@ -381,12 +385,13 @@ def backtest(
             "latency": None if several else latency,
             "fees": fees,
             "set": set_,
+            "model": model,
             "readings": tuple(r.strip() for r in readings.split(",")) if readings else None,
             "partial": partial or None,
         },
     )
-    settings = settings.with_values(
-        features={"set": settings.backtest.set or settings.features.set}
+    settings = with_model(
+        settings.with_values(features={"set": settings.backtest.set or settings.features.set})
     )
     if several:
         from pipeline.cli.sweep import run_and_show
@@ -414,6 +419,7 @@ def backtest(
     given: list[tuple[str, object]] = [
         ("--fees", fees),
         ("--set", set_),
+        ("--model", model),
         ("--symbols", call.selection.symbols),
     ]
     given += [("--start", call.selection.start), ("--end", call.selection.end)]

@@ -51,6 +51,9 @@ def sweep(
     ] = None,
     fees: Annotated[str | None, typer.Option("--fees", help="Fee schedule [fees.NAME].")] = None,
     set_: Annotated[str | None, typer.Option("--set", help="Feature set to read.")] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Model whose predictions are read, name or id.")
+    ] = None,
     partial: Annotated[
         bool, typer.Option("--partial", help="Trade incomplete sessions, too.")
     ] = False,
@@ -61,6 +64,7 @@ def sweep(
 
     Example: mbo sweep mean_reversion -p entry_z=2,2.5,3 -p exit_z=0.2,0.5,1
     """
+    from pipeline.backtest.predicted import with_model
     from pipeline.sweep.request import Search, prepare_sweep
     from pipeline.sweep.windows import parse_walk_forward
 
@@ -70,6 +74,7 @@ def sweep(
         backtest={
             "fees": fees,
             "set": set_,
+            "model": model,
             "readings": (reading or _only_reading(call),),
             "partial": partial or None,
         },
@@ -77,7 +82,9 @@ def sweep(
     request = prepare_sweep(
         strategy,
         parameters or [],
-        settings.with_values(features={"set": settings.backtest.set or settings.features.set}),
+        with_model(
+            settings.with_values(features={"set": settings.backtest.set or settings.features.set})
+        ),
         latency=latency,
         search=Search(random, seed) if random else None,
         metric=metric,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,8 @@ from pipeline.schedule import StageSummary
 from pipeline.stage import Selection, Stage
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from pipeline.lake import Model
     from pipeline.models.request import ModelRequest
     from pipeline.models.summary import Summary
@@ -36,6 +38,9 @@ def train(
         list[str] | None,
         typer.Option("-p", "--param", help="key=value of the estimator; may be repeated."),
     ] = None,
+    backtest: Annotated[
+        bool, typer.Option("--backtest/--no-backtest", help="Trade the predictions: strategy ml.")
+    ] = True,
 ) -> int:
     """Train a model on past sessions and predict later ones.
 
@@ -64,13 +69,63 @@ def train(
         return code  # nothing could be predicted; why has been said
     trained = lake.model(request.model_id)
     summary = summary_of(trained, call.selection)
+    traded = _trade(call, settings, request.model_id) if backtest else None
     if call.json:
         stages = [one.as_json() for one in (*summaries, *own)]
         found = {"model": request.model_id, "stages": stages}
-        call.print_json({**found, "scores": summary.as_json()})
+        money = traded.as_json() if traded else None
+        call.print_json({**found, "scores": summary.as_json(), "backtest": money})
     elif not call.quiet:
-        _show(call, request, trained, summary)
+        _show(call, request, trained, summary, traded)
     return code
+
+
+@dataclass(frozen=True)
+class Traded:
+    """What the strategy `ml` made of a model's predictions, or why there is no such figure."""
+
+    readings: pl.DataFrame | None
+    why: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Figures by reading and currency; money as text, exact."""
+        rows = [] if self.readings is None else self.readings.to_dicts()
+        return {"readings": rows, "why_not": self.why or None}
+
+    def lines(self) -> list[str]:
+        """For the report."""
+        from pipeline.cli.look import text_table
+
+        head = "after costs: strategy `ml`, its defaults, on these predictions"
+        if self.readings is None:
+            return [f"{head}: not computed: {self.why}"]
+        header = ["reading", "", "net", "gross", "fees", "round trips", "each"]
+        rows = [
+            [r["reading"], r["currency"], *(f"{r[n]:,.2f}" for n in ("net", "gross", "fees")),
+             r["trades"], "-" if r["average_trade"] is None else f"{r['average_trade']:,.2f}"]
+            for r in self.readings.iter_rows(named=True)
+        ]  # fmt: skip
+        return [head, text_table(header, rows)]
+
+
+def _trade(call: Invocation, settings: Settings, model_id: str) -> Traded:
+    """Backtest the built-in strategy on the predictions, in every reading."""
+    from pipeline.backtest.predicted import with_model
+    from pipeline.backtest.request import prepare
+    from pipeline.backtest.tables import READINGS
+    from pipeline.lake import open_lake
+
+    try:
+        chosen = settings.with_values(backtest={"model": model_id, "readings": READINGS})
+        chosen = with_model(chosen.with_values(lake={"path": str(call.root)}))
+        request = prepare("ml", [], chosen)
+        done = run_stages(call, request.stages(), chosen, first=False)
+    except RequestError as error:
+        return Traded(None, str(error))
+    if any(summary.exit_code != OK for summary in done):
+        return Traded(None, next(message for s in done for _, message in (*s.failed, *s.blocked)))
+    names = ["reading", "currency", "net", "gross", "fees", "trades", "average_trade"]
+    return Traded(open_lake(call.root).run(request.run_id).readings.select(names))
 
 
 def _upstream(call: Invocation, settings: Settings, request: ModelRequest) -> list[StageSummary]:
@@ -115,7 +170,13 @@ def _nothing_to_train_on(request: ModelRequest, blocks: Sequence[object]) -> str
     return f"{request.name}: nothing to train on: {where} {sessions} before it"
 
 
-def _show(call: Invocation, request: ModelRequest, model: Model, summary: Summary) -> None:
+def _show(
+    call: Invocation,
+    request: ModelRequest,
+    model: Model,
+    summary: Summary,
+    traded: Traded | None,
+) -> None:
     from pipeline.models.reporting import about_model
     from pipeline.models.show import report
 
@@ -123,7 +184,10 @@ def _show(call: Invocation, request: ModelRequest, model: Model, summary: Summar
     own = program() + call.lake_option
     about = about_model(model, call.selection, request.settings.every)
     print("\n".join([rule, *report(about, summary), ""]))
+    if traded is not None:
+        print("\n".join([*traded.lines(), ""]))
     print("Accuracy is not money: fills, queues and fees decide what is left.  Try next:")
+    print(f"  {own} backtest ml --model {request.model_id} -p threshold=0.5")
     print(f"  {own} describe {request.model_id}")
     print(f'  {own} sql "model_scores model={request.model_id}"')
     print(rule)

@@ -24,6 +24,9 @@ PARTS: Final = ("model", BASELINE_CONSTANT, BASELINE_QUEUE)
 label from the queue imbalance alone.
 """
 
+PREDICTED: Final = ("prediction", "p_up", "p_down")
+"""Columns of `predictions` that strategies read as they read features."""
+
 MODELS: Final = Table(
     "models",
     "model",

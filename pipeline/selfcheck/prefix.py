@@ -67,6 +67,7 @@ class Comparison:
     """Rows of features and, by strategy, fills that both lakes had to agree on."""
 
     rows: int = 0
+    predictions: int = 0
     fills: Counter[str] = field(default_factory=Counter)
     differences: list[str] = field(default_factory=list)
 
@@ -82,25 +83,32 @@ def compare(full: Lake, cut: Lake) -> Comparison:
     Both lakes hold features of the same set, and one run each of the same strategies.
     """
     found = Comparison()
-    for item in cut.partitions("features"):
-        keys = dict(item.partition.keys)
-        symbol, session = keys["symbol"], keys["session"]
-        part, whole = (
-            lake.scan("features", symbols=symbol, start=session, end=session)
-            for lake in (cut, full)
-        )
-        mine = part.collect()
-        if mine.is_empty():
-            continue
-        known = whole.filter(pl.col("event") <= mine["event"].max()).collect()
-        found.same(f"features {symbol} {session}", mine, known)
-        found.rows += mine.height
+    found.rows = _compare_sessions(full, cut, "features", found)
+    found.predictions = _compare_sessions(full, cut, "predictions", found)
     cut_runs = runs(cut)
     for strategy, run_id in runs(full).items():
         for symbol in sorted({item.partition["symbol"] for item in cut.partitions("orders")}):
             pair = _Runs(full, run_id, cut, cut_runs[strategy], symbol)
             found.fills[strategy] += pair.compare(f"{strategy} {symbol}", found)
     return found
+
+
+def _compare_sessions(full: Lake, cut: Lake, table: str, found: Comparison) -> int:
+    """A table of decision points; rows compared."""
+    rows = 0
+    for item in cut.partitions(table):
+        keys = dict(item.partition.keys)
+        symbol, session = keys["symbol"], keys["session"]
+        part, whole = (
+            lake.scan(table, symbols=symbol, start=session, end=session) for lake in (cut, full)
+        )
+        mine = part.collect()
+        if mine.is_empty():
+            continue
+        known = whole.filter(pl.col("event") <= mine["event"].max()).collect()
+        found.same(f"{table} {symbol} {session}", mine, known)
+        rows += mine.height
+    return rows
 
 
 def runs(lake: Lake) -> dict[str, str]:

@@ -13,6 +13,7 @@ from pipeline.backtest.tables import MIN_SESSIONS
 from pipeline.config import Settings
 from pipeline.errors import RequestError
 from pipeline.fitting import chosen_set
+from pipeline.models.tables import PREDICTED
 from pipeline.sweep.axes import LATENCY, Axis, Point, draws, grid, latency_axis, parse_axis
 from pipeline.sweep.metrics import RATIOS, check_metric
 from pipeline.sweep.windows import WalkForward
@@ -196,7 +197,7 @@ def check_features(sweep: SweepRequest) -> list[str]:
     if not wanted:
         return []
     columns = chosen_set(sweep.settings).columns
-    there = {column.name for column in columns.features}
+    there = {column.name for column in columns.features} | set(PREDICTED)
     missing = sorted(wanted - there)
     if missing:
         listed = ", ".join(repr(name) for name in missing)

@@ -8,9 +8,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipeline.backtest import decisions
+from pipeline.backtest import feature_files
 from pipeline.backtest import state as st
-from pipeline.backtest.decisions import decisions_of
+from pipeline.backtest.decisions import KEYS, decisions_of
+from pipeline.backtest.feature_files import FeatureFile
 from pipeline.errors import InputError, RequestError
 from pipeline.units import UNDEF_PRICE
 from strategies.interface import SignalStrategy, hold, parameter
@@ -56,15 +57,16 @@ def table(rows: int = 500) -> pl.DataFrame:
 def stored(frame: pl.DataFrame, folder, cuts=(0, 230)):
     files = []
     for number, (start, stop) in enumerate(zip(cuts, [*cuts[1:], len(frame)], strict=True)):
-        files.append(folder / f"part-{number}.parquet")
-        frame[start:stop].write_parquet(files[-1], row_group_size=64)
+        path = folder / f"part-{number}.parquet"
+        frame[start:stop].write_parquet(path, row_group_size=64)
+        files.append(FeatureFile(path))
     return files
 
 
 @pytest.mark.parametrize("what", TARGETS)
 @pytest.mark.parametrize("at_once", [1, 7, 1 << 16])
 def test_rows_in_which_something_changes(tmp_path, monkeypatch, what, at_once):
-    monkeypatch.setattr(decisions, "_ROWS_AT_ONCE", at_once)
+    monkeypatch.setattr(feature_files, "ROWS_AT_ONCE", at_once)
     frame = table()
     targets = frame.select(target=TARGETS[what]).to_series().fill_null(st.NO_TARGET)
     wanted, seen = [], None
@@ -92,7 +94,7 @@ def test_only_columns_that_a_target_names_are_read(tmp_path, monkeypatch):
     for what in ("stateful", "keys", "selector"):
         decisions_of(Wants(what=what), stored(table(), tmp_path, cuts=(0,)))
 
-    assert asked == [["x"], ["mid_ticks"], [*decisions.KEYS, "x", "y"]]
+    assert asked == [["x"], ["mid_ticks"], [*KEYS, "x", "y"]]
 
 
 def test_columns_that_were_not_declared_are_not_seen(tmp_path):
@@ -103,7 +105,7 @@ def test_columns_that_were_not_declared_are_not_seen(tmp_path):
 @pytest.mark.parametrize("key", ["ts", "event"])
 @pytest.mark.parametrize("at_once", [10, 1 << 16])
 def test_rows_out_of_order_are_refused(tmp_path, monkeypatch, key, at_once):
-    monkeypatch.setattr(decisions, "_ROWS_AT_ONCE", at_once)
+    monkeypatch.setattr(feature_files, "ROWS_AT_ONCE", at_once)
     frame = table()
     for start in (100, 300):  # a batch begins there
         turned = frame.with_columns(
