@@ -62,7 +62,7 @@ def projection(stages: Sequence[Stage], cores: int, bytes_a_record: float) -> Ta
     table.rows.append(["memory, at most", *(f"{n * peak / 1024:.1f} GiB" for _, n in columns)])
     table.remarks = (
         "Assumes days like the rehearsed one; that time grows with records and days, and memory "
-        "does not (`mbo bench scale`); that workers do "
+        "with the busiest session alone (`mbo bench scale`); that workers do "
         f"{EFFICIENCY:.0%} of as many times one (`python -m benchmarks.scaling` has two), with "
         "disks and memory that keep up.  Days and instruments go to workers whole: less than the "
         "busiest instrument's day cannot be waited for.  More columns than the default set's take "
