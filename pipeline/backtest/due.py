@@ -88,8 +88,9 @@ def _start_session(sim: Sim, session: Scalar, time: Scalar) -> None:
     worth = desk.net_result(sim)
     if not np.isnan(worth):
         meta[st.CASH_START] = np.int64(worth)
-    lost = sim.conf[st.MAX_LOSS_RUN] >= 0 and -meta[st.CASH_START] > sim.conf[st.MAX_LOSS_RUN]
-    meta[st.HALTED] = st.WHY_RISK_LOSS if lost else st.WHY_NONE
+    if sim.conf[st.MAX_LOSS_RUN] >= 0 and -meta[st.CASH_START] > sim.conf[st.MAX_LOSS_RUN]:
+        meta[st.RUN_LOST] = 1
+    meta[st.HALTED] = st.WHY_RISK_LOSS if meta[st.RUN_LOST] else st.WHY_NONE
     if _only_leaves(sim):
         meta[st.HALTED] = st.WHY_FLATTENING
         desk.cancel_working(sim, time, np.int64(-1))

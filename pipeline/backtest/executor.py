@@ -197,8 +197,9 @@ def watch_losses(sim: Sim, time: Scalar) -> None:
     if np.isnan(worth):
         return
     lost = meta[st.CASH_START] - worth
-    if (conf[st.MAX_LOSS] >= 0 and lost > conf[st.MAX_LOSS]) or (
-        conf[st.MAX_LOSS_RUN] >= 0 and -worth > conf[st.MAX_LOSS_RUN]
-    ):
+    if conf[st.MAX_LOSS_RUN] >= 0 and -worth > conf[st.MAX_LOSS_RUN]:
+        # For good, even if getting out makes up for it.
+        meta[st.RUN_LOST] = 1
+    if meta[st.RUN_LOST] or (conf[st.MAX_LOSS] >= 0 and lost > conf[st.MAX_LOSS]):
         desk.mark(sim, time, np.int64(st.MARK_KILL))
         flatten(sim, time, np.int64(st.WHY_RISK_LOSS))

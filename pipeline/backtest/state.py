@@ -332,7 +332,8 @@ OPTIMISTIC, EXACT, PESSIMISTIC = range(3)
     E_BEGINS,  # the record under way begins an execution
     SNAP_RECORD,  # the last row of a snapshot: its record and ts_recv
     SNAP_RECV,
-) = range(102)
+    RUN_LOST,  # the run's loss went beyond its limit once: nothing more is traded
+) = range(103)
 META_SIZE: Final = 128
 
 X_SENT, X_RESTING, X_CANCELLING, X_REPLACING = range(4)

@@ -373,6 +373,27 @@ def test_kill_switch_cancels_flattens_and_refuses(limits):
     assert result.fills[-1].ts >= 20
 
 
+@pytest.mark.parametrize(
+    ("limits", "later"),
+    [(Limits(session_loss=15 * 10**9), "session_end"), (Limits(run_loss=15 * 10**9), "risk_loss")],
+)
+def test_a_run_that_lost_too_much_is_over_even_if_getting_out_makes_up_for_it(limits, later):
+    tape = opening().event(20, "C B 100 10 #1", "C B 99 20 #2", "A B 90 10 #5", "A A 91 5 #6")
+    gone = ("C B 90 10 #5", "C A 91 5 #6", "C A 101 10 #3", "C A 102 20 #4")
+    tape.event(30, *gone, "A B 105 9 #9", "A A 106 9 #10")
+    tape.add(600, "A B 104 1 #11").add(700, "A B 104 1 #12")
+    sessions = [
+        Session(close_ns=500, segments=((0, 500),)),
+        Session(preopen_ns=500, close_ns=1000, segments=((510, 1000),)),
+    ]
+    rows = (order(3, MARKET, BUY, 2), order(620, LIMIT, BUY, 1, 80))
+    result = run(tape, *rows, limits=limits, latency=15, sessions=sessions)
+
+    # The way out is sent when the market falls and gets there when it has come back.
+    assert [price for _, price, _ in result.brief] == [101.0, 105.0]
+    assert result.orders[-1].reason == later
+
+
 def test_kill_switch_is_silent_within_its_limit():
     result = run(falling(), order(10, MARKET, BUY, 2), limits=Limits(session_loss=22 * 10**9))
 

@@ -57,6 +57,7 @@ class Desk(Trader):
         self.last_price: int | None = None
         self.halted: str | None = None
         self.worth_at_start: Fraction | int = 0
+        self.run_lost = False
         self.second, self.sent_in_it = None, 0
 
         self.number, self.peers = 0, [self]
@@ -124,7 +125,8 @@ class Desk(Trader):
             return
         session, run = limits.session_loss, limits.run_loss
         lost = session is not None and self.worth_at_start - worth > session
-        if lost or (run is not None and -worth > run):
+        self.run_lost = self.run_lost or (run is not None and -worth > run)
+        if lost or self.run_lost:
             self.venue.mark(time, "kill")
             self.flatten(time, "risk_loss")
 
@@ -136,7 +138,8 @@ class Desk(Trader):
         if worth is not None:
             self.worth_at_start = worth
         run = self.o.limits.run_loss
-        self.halted = "risk_loss" if run is not None and -self.worth_at_start > run else None
+        self.run_lost = self.run_lost or (run is not None and -self.worth_at_start > run)
+        self.halted = "risk_loss" if self.run_lost else None
         self.obey(time, self.strategy.on_session_start(self, time))
 
     def flatten(self, time, why):
