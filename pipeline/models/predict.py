@@ -16,6 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.config import Settings
+from pipeline.errors import InputError
 from pipeline.models.estimators import Fitted
 from pipeline.models.rows import Chunk, check_definitions, read_features
 from pipeline.models.storing import Opened, Part, Predicted, load_parts
@@ -95,6 +96,7 @@ class Predict(ModelStage):
             names = model.part.features
             check_definitions(features, names, model.part.versions, model.part.clock)
             by = date.fromisoformat(Partition.parse(task.params["model"])["session"])
+            _check_past(model.part, task)
         writer = outputs.writer(PREDICTIONS)
         for chunk in read_features(features, names):
             found = model.predict(chunk.x) if model is not None else None
@@ -103,6 +105,20 @@ class Predict(ModelStage):
         notes = {name: features.notes[name] for name in _NOTES if name in features.notes}
         writer.note(**notes, served_by=str(by) if by else None)
         writer.close()
+
+
+def _check_past(part: Part, task: Task) -> None:
+    """Make sure that a model was trained on sessions before the one it serves.
+
+    It is planned like that; this is about files that were changed, or copied to the wrong place.
+    """
+    trained, session = part.trained, date.fromisoformat(task.partition["session"])
+    if trained.last_session >= session:
+        raise InputError.at(
+            f"models {task.params['model']}",
+            f"was trained on {trained.last_session}, which is not before {session}",
+            todo="run `mbo train --force` for the model",
+        )
 
 
 def key_of_features(key: Partition, set_name: str) -> Partition:

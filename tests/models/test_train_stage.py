@@ -287,6 +287,7 @@ def cell(column: str, value: object) -> Callable[[pa.Table], pa.Table]:
         ("versions", json.dumps({"spread": "features 1"}), "of another definition"),
         ("clock", "grid:1s", "its clock is event, the model's is grid:1s"),
         ("features", json.dumps([*"abcde"]), "has no column a"),
+        ("last_session", SECOND, "which is not before"),
     ],
 )
 def test_features_of_another_make_are_refused_in_one_line(
