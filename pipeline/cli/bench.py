@@ -21,6 +21,7 @@ DEFAULT_RECORDS: Final = {
     "book": 20_000_000,
     "features": 2_000_000,
     "backtest": 5_000_000,
+    "train": 1_000_000,
     "stages": 5_000_000,
     "scale": 20_000_000,
     "rehearsal": 10_000_000,

@@ -114,7 +114,7 @@ def test_a_day_of_many_instruments(what: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", ["ingest", "book", "features", "backtest", "stages"])
+@pytest.mark.parametrize("what", ["ingest", "book", "features", "backtest", "stages", "train"])
 def test_every_figure_is_measured(what: str) -> None:
     done = mbo_process("bench", what, "--records", "100000", "--json")
     assert done.returncode == 0, done.stderr
