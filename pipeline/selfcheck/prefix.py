@@ -84,7 +84,8 @@ def compare(full: Lake, cut: Lake) -> Comparison:
     """
     found = Comparison()
     found.rows = _compare_sessions(full, cut, "features", found)
-    found.predictions = _compare_sessions(full, cut, "predictions", found)
+    if "predictions" in cut.tables():
+        found.predictions = _compare_sessions(full, cut, "predictions", found)
     cut_runs = runs(cut)
     for strategy, run_id in runs(full).items():
         for symbol in sorted({item.partition["symbol"] for item in cut.partitions("orders")}):

@@ -100,10 +100,11 @@ def test_malformed_windows_are_refused(text: str) -> None:
 
 
 def test_the_default_set_serves_the_built_in_strategies() -> None:
+    from pipeline.models.tables import PREDICTED
     from strategies.registry import load
     from strategies.registry import names as strategies
 
-    names = {column.name for column in feature_set("default", {}).features}
+    names = {column.name for column in feature_set("default", {}).features} | set(PREDICTED)
     assert names >= {name for each in strategies() for name in load(each).strategy().features()}
 
 
