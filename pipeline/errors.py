@@ -52,7 +52,7 @@ class StorageError(MboError):
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """``; did you mean 'x' or 'y'?`` for names close to ``name``, else a few known ones."""
-    names = sorted(known)
+    names = sorted(set(known))
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     if near:
         return "; did you mean " + " or ".join(repr(n) for n in near) + "?"

@@ -119,6 +119,7 @@ def test_without_any_model_it_says_what_to_run(feature_lake: Path) -> None:
     assert "mbo train" in result.err
 
 
+@pytest.mark.slow
 def test_what_was_predicted_before_a_cut_stays(sample_raw: Path, tmp_path: Path) -> None:
     """Features, predictions, and what `ml` made of them, without the end of the last file."""
     raw = tmp_path / "raw"

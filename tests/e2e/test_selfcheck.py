@@ -91,6 +91,7 @@ def test_what_cannot_be_checked_has_failed_or_says_nothing() -> None:
     assert evidence.as_json()["passed"] is False
 
 
+@pytest.mark.slow
 def test_each_check_can_fail(feature_lake: Path, tmp_path: Path) -> None:
     """The same lake beside another raw folder: records are missing, and the cut is another."""
     mbo("sample", "--out", tmp_path / "other", "--days", "1", "--records", "4000").checked()
