@@ -101,7 +101,7 @@ format: $(READY)  ## Format the code
 
 lock: $(READY)  ## Write requirements.lock anew from what pyproject.toml allows
 	@rm -rf build/lock && $(PYTHON) -m venv build/lock
-	@build/lock/bin/python -m pip install --quiet --disable-pip-version-check 'setuptools>=77' '.[dev,models,notebook]'
+	@build/lock/bin/python -m pip install --quiet --disable-pip-version-check 'setuptools>=77' '.[dev,models,notebook,onnx]'
 	@build/lock/bin/python -m pip freeze --all --exclude mbo-research --exclude pip | sed 's/ @ .*//' > requirements.lock
 	@rm -rf build/lock
 

@@ -11,7 +11,7 @@ from pipeline.cli.download import download
 from pipeline.cli.explain import explain
 from pipeline.cli.report import report
 from pipeline.cli.sweep import sweep
-from pipeline.cli.train import train
+from pipeline.cli.train import export, train
 from pipeline.cli.verify import verify
 
 app = typer.Typer(
@@ -36,6 +36,7 @@ for name, function in (
     ("book", stages.book),
     ("features", stages.features),
     ("train", train),
+    ("export", export),
     ("backtest", stages.backtest),
     ("sweep", sweep),
     ("report", report),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from pipeline.lake import Model
+    from pipeline.models.exporting import Exported
     from pipeline.models.request import ModelRequest
     from pipeline.models.summary import Summary
 
@@ -41,6 +43,9 @@ def train(
     backtest: Annotated[
         bool, typer.Option("--backtest/--no-backtest", help="Trade the predictions: strategy ml.")
     ] = True,
+    onnx: Annotated[
+        Path | None, typer.Option("--onnx", help="Write the newest models here, as ONNX.")
+    ] = None,
 ) -> int:
     """Train a model on past sessions and predict later ones.
 
@@ -55,6 +60,10 @@ def train(
 
     changed = {"label": label, "set": set_, "trials": trials}
     request = prepare_model(model, call.settings, changed, parameters or ())
+    if onnx is not None:
+        from pipeline.models.exporting import check_exportable
+
+        check_exportable(request.kind.name)
     settings = call.settings.with_values(features={"set": request.settings.set})
     summaries = _upstream(call, settings, request)
     if call.dry_run:
@@ -70,14 +79,47 @@ def train(
     trained = lake.model(request.model_id)
     summary = summary_of(trained, call.selection)
     traded = _trade(call, settings, request.model_id) if backtest else None
+    files = _exported(call, trained, onnx) if onnx is not None else []
     if call.json:
         stages = [one.as_json() for one in (*summaries, *own)]
         found = {"model": request.model_id, "stages": stages}
         money = traded.as_json() if traded else None
-        call.print_json({**found, "scores": summary.as_json(), "backtest": money})
+        written = [one.as_json() for one in files]
+        call.print_json({**found, "scores": summary.as_json(), "backtest": money, "onnx": written})
     elif not call.quiet:
         _show(call, request, trained, summary, traded)
+        for one in files:
+            print(one.line)
     return code
+
+
+def export(
+    call: Invocation,
+    model: Annotated[str, typer.Argument(help="A trained model: its name, or its ID.")],
+    onnx: Annotated[Path, typer.Option("--onnx", help="Folder for the files.")],
+) -> int:
+    """Write trained models as ONNX files: by contract the one that serves the last session.
+
+    --symbols, --start and --end choose contracts and sessions.  The file's metadata name the
+    features in order, their versions, what it was trained on and the units of what it gives.
+
+    Example: mbo export linear --onnx models
+    """
+    from pipeline.lake import open_lake
+
+    files = _exported(call, open_lake(call.root).model(model), onnx)
+    if call.json:
+        call.print_json([one.as_json() for one in files])
+    elif not call.quiet:
+        for one in files:
+            print(one.line)
+    return OK
+
+
+def _exported(call: Invocation, model: Model, folder: Path) -> list[Exported]:
+    from pipeline.models.exporting import export as write
+
+    return write(model, call.selection, folder, dry=call.dry_run)
 
 
 @dataclass(frozen=True)

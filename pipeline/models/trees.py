@@ -116,6 +116,8 @@ class FittedTrees:
         self._booster = lightgbm.Booster(model_str=text)
 
     def predict(self, x: Matrix) -> Floats:
+        if not x.shape[0]:
+            return np.empty(0 if self._classes is None else (0, len(self._classes)))
         found = np.asarray(self._booster.predict(x, num_threads=1), np.float64)
         if self._classes is not None and len(self._classes) == 2:
             return np.column_stack([1.0 - found, found])
@@ -123,6 +125,57 @@ class FittedTrees:
 
     def to_text(self) -> str:
         return self._text
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A tree of a text: lists by split, and the values of the leaves.
+
+    A child of 0 or more is a split, -1 the first leaf, -2 the second.
+    """
+
+    feature: list[int]
+    threshold: list[float]
+    decision: list[int]
+    """LightGBM's bits: 2 for missing to the left; 4 and 8 for what is missing (8: NaN)."""
+    left: list[int]
+    right: list[int]
+    leaf: list[float]
+
+
+def trees_of(text: str) -> list[Tree]:
+    """The trees of a text that was checked.
+
+    Raises
+    ------
+    ValueError
+        If 0 counts as missing in one, which we never ask for.
+    """
+    found = []
+    for number, body in enumerate(text.split("\n\nTree=")[1:]):
+        values = _pairs(body.removesuffix(_END).partition("\n")[2])
+
+        def items(name: str, kind: type, values: dict[str, str] = values) -> list[Any]:
+            return [kind(item) for item in values.get(name, "").split()]
+
+        leaf = items("leaf_value", float)
+        if len(leaf) == 1:  # what else such a tree says means nothing
+            found.append(Tree([], [], [], [], [], leaf))
+            continue
+        decision = items("decision_type", int)
+        if any(kind >> 2 & 3 == 1 for kind in decision):
+            raise ValueError(f"tree {number}: 0 is missing in it")
+        found.append(
+            Tree(
+                items("split_feature", int),
+                items("threshold", float),
+                decision,
+                items("left_child", int),
+                items("right_child", int),
+                leaf,
+            )
+        )
+    return found
 
 
 # --- the text ----------------------------------------------------------------------------------

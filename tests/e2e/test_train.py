@@ -6,6 +6,8 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
+import onnxruntime
 import polars as pl
 import pytest
 
@@ -106,6 +108,50 @@ def test_a_users_estimator_is_fitted_again_where_it_is_needed(
     known = own["prediction"].is_not_null()
     queue = features.filter(known)["queue_imbalance"]
     assert own.filter(known).select(pl.corr("prediction", queue)).item() > 0.999
+
+
+def test_a_stored_model_is_exported(trained: tuple[Path, str], tmp_path: Path) -> None:
+    """What onnxruntime makes of the file and of `features` is what `predictions` holds."""
+    lake, _ = trained
+    out = tmp_path / "files"
+    dry = mbo("export", "linear", "--onnx", out, "--lake", lake, "--dry-run").checked().out
+    assert not out.exists()
+    assert mbo("export", "linear", "--onnx", out, "--lake", lake).checked().out == dry
+    (path,) = out.iterdir()
+    assert str(path) in dry
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = json.loads(session.get_modelmeta().custom_metadata_map["features"])
+    keys = {"symbols": "SIMM5", "start": LAST, "end": LAST}
+    rows = open_lake(lake).scan("features", **keys).select(names).collect()
+    assert rows.null_count().sum_horizontal().item() > 0
+    x = rows.cast(pl.Float32).fill_null(float("nan")).to_numpy()
+    (found,) = session.run(["prediction"], {"features": np.ascontiguousarray(x)})
+    keys["model"] = open_lake(lake).model("linear").model_id
+    stored = open_lake(lake).scan("predictions", **keys).collect()["prediction"].to_numpy()
+    np.testing.assert_allclose(found, stored, rtol=2e-7, atol=1e-7 * np.abs(stored).max())
+    again = tmp_path / "again"
+    trained_again = mbo("train", "linear", "--onnx", again, "--lake", lake, *OPTIONS).checked()
+    assert str(again / path.name) in trained_again.out
+    assert (again / path.name).read_bytes() == path.read_bytes()
+    none = mbo("export", "linear", "--onnx", out, "--lake", lake, "--end", FIRST)
+    assert (none.code, none.err.count("\n")) == (2, 1)
+    assert "has a model" in none.err
+
+
+def test_what_cannot_be_exported_is_told_before_training(
+    feature_lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.py").write_text(OWN)
+    (tmp_path / "research.toml").write_text('[models.own]\nestimator = "mine.py:Side"\n')
+    lake = tmp_path / "lake"
+    shutil.copytree(feature_lake, lake)
+    own = mbo("train", "own", "--onnx", "files", "--lake", lake, *OPTIONS)
+    monkeypatch.setattr("pipeline.models.exporting.find_spec", lambda _: None)
+    without = mbo("train", "linear", "--onnx", "files", "--lake", lake, *OPTIONS)
+    for done, words in ((own, "one's own has no ONNX form"), (without, "mbo-research[onnx]")):
+        assert (done.code, done.err.count("\n")) == (2, 1)
+        assert words in done.err
+    assert "models" not in open_lake(lake).tables()
 
 
 def test_a_dry_run_says_what_would_run(feature_lake: Path, tmp_path: Path) -> None:
