@@ -18,6 +18,9 @@ rows of one instrument and one session, in order::
             z = pl.col("zscore_60s")
             return hold(pl.when(z > self.threshold).then(-1).when(z < -self.threshold).then(1))
 
+Besides its features a target can read the keys of the rows and ``maker_fee`` and ``taker_fee``,
+the session's fee a contract in ticks.
+
 The value at a row may depend on that row and earlier ones only: ``shift(-1)``, a mean over the
 whole column and the like are found by :func:`check_causal` and refused.
 """
@@ -43,6 +46,8 @@ _CUTS: Final = 12
 _SHARED: Final = ("SignalStrategy", "EventStrategy")
 
 STYLES: Final = ("passive", "aggressive")
+FEES: Final = ("maker_fee", "taker_fee")
+"""Columns every target can read beside its features: the session's fee a contract, in ticks."""
 
 
 def parameter(

@@ -23,7 +23,7 @@ _NAMES: Final = (
     # us, as far as we have heard
     "position", "cash", "fees", "working",
     # the instrument and the session
-    "tick", "multiplier", "opens_at", "closes_at",
+    "tick", "multiplier", "maker_fee", "taker_fee", "opens_at", "closes_at",
     # commands of this callback
     "n_commands", "next_order", "overflow", "first_known",
     # the fill or the order that a callback is about
@@ -36,7 +36,7 @@ _NAMES: Final = (
 WORD: Final = {name: place for place, name in enumerate(_NAMES)}
 """Number of a word by its name."""
 
-REAL: Final = frozenset({"fees", "multiplier"})
+REAL: Final = frozenset({"fees", "multiplier", "maker_fee", "taker_fee"})
 """Words that hold a float64."""
 FLAGS: Final = frozenset({"valid", "crossed", "open", "has_book"})
 """Words that are true or false."""

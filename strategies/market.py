@@ -106,6 +106,10 @@ class Market(Struct, words=_WORDS, read_only=True):
     """Orders sent whose end we have not heard of."""
     tick: int
     multiplier: float
+    maker_fee: float
+    """Of a contract that rested, in ticks, this session."""
+    taker_fee: float
+    """Of a contract that crossed, in ticks, this session."""
     opens_at: int
     closes_at: int
     """When the session is to end, by the calendar."""

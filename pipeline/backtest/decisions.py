@@ -24,7 +24,7 @@ from pipeline.errors import InputError
 from pipeline.lanes import in_background
 from pipeline.models.tables import PREDICTED
 from pipeline.units import UNDEF_PRICE
-from strategies.interface import SignalStrategy, check_causal, evaluate
+from strategies.interface import FEES, SignalStrategy, check_causal, evaluate
 
 _Batch = tuple[I64, npt.NDArray[np.float64]]
 """Decision points (int64[n, 5], columns ``D_*``) and their features."""
@@ -33,9 +33,15 @@ _KEYS_READ: Final = KEYS[:4]
 
 
 def decisions_of(
-    strategy: SignalStrategy, files: Sequence[FeatureFile], *, check: bool = False
+    strategy: SignalStrategy,
+    files: Sequence[FeatureFile],
+    fees: tuple[float, float] = (0.0, 0.0),
+    *,
+    check: bool = False,
 ) -> I64:
     """Decisions of one session, int64[n, 5] with the columns ``D_*``, in order.
+
+    ``fees`` are the session's a contract, as maker and as taker, in ticks.
 
     Held whole are the columns the strategy's expression names, and the decisions; the keys of the
     rows are read some at a time.
@@ -47,7 +53,7 @@ def decisions_of(
     RequestError
         If the strategy's expression fails, or (``check``) looks into the future.
     """
-    targets = _targets(strategy, files, check=check)
+    targets = _targets(strategy, files, fees, check=check)
     kept: deque[I64] = deque()
     last: I64 | None = None
     at = 0
@@ -71,9 +77,18 @@ def decisions_of(
     return _joined(kept)
 
 
-def _targets(strategy: SignalStrategy, files: Sequence[FeatureFile], *, check: bool) -> I64:
+def _targets(
+    strategy: SignalStrategy,
+    files: Sequence[FeatureFile],
+    fees: tuple[float, float],
+    *,
+    check: bool,
+) -> I64:
     """The target of each row, ``NO_TARGET`` where nothing is said."""
-    frame = _frame(files, _columns_read(strategy))
+    columns = _columns_read(strategy)
+    paid = {name: pl.lit(fee) for name, fee in zip(FEES, fees, strict=True) if name in columns}
+    stored = [name for name in columns if name not in paid] or [KEYS[0]]
+    frame = _frame(files, stored).with_columns(**paid)
     targets = evaluate(strategy, frame)
     if check and len(frame):
         check_causal(strategy, frame, targets)
@@ -95,7 +110,7 @@ def _columns_read(strategy: SignalStrategy) -> list[str]:
     A selector (``pl.all()``) names none, so that it sees them all; an expression without columns
     still has a row for each of the table's.
     """
-    known = list(dict.fromkeys([*KEYS, *strategy.features()]))
+    known = list(dict.fromkeys([*KEYS, *strategy.features(), *FEES]))
     try:
         meta = strategy.target().meta
         if meta.has_multiple_outputs():

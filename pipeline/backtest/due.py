@@ -23,6 +23,7 @@ from strategies import layout as la
 
 _OPEN, _SESSION = la.WORD["open"], la.WORD["session"]
 _OPENS, _CLOSES = la.WORD["opens_at"], la.WORD["closes_at"]
+_MAKER_FEE, _TAKER_FEE = la.WORD["maker_fee"], la.WORD["taker_fee"]
 
 _MARKOUT, _HEAP, _SCHEDULE, _MARK, _DECISION, _RECEIPT = range(6)
 
@@ -85,6 +86,9 @@ def _start_session(sim: Sim, session: Scalar, time: Scalar) -> None:
     meta, block = sim.meta, sim.block
     block[_SESSION] = session
     block[_OPENS], block[_CLOSES] = sim.hours[session, 0], sim.hours[session, 1]
+    a_tick = sim.conf[st.TICK] * sim.conf[st.PRODUCT_NUMERATOR] / sim.conf[st.PRODUCT_DENOMINATOR]
+    sim.reals[_MAKER_FEE] = sim.rates[session, 0] / a_tick
+    sim.reals[_TAKER_FEE] = sim.rates[session, 1] / a_tick
     worth = desk.net_result(sim)
     if not np.isnan(worth):
         meta[st.CASH_START] = np.int64(worth)

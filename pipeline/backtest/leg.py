@@ -106,7 +106,7 @@ class Leg:
         dates = [session.date for session in self.sessions]
         schedule = _timetable(self.sessions, self.strategy, params["exits"])
         fee = _fee(params["fees"], contract)
-        money = Money(
+        self.money = money = Money(
             tick,
             contract.multiplier,
             tuple((fee(ROLES[0], d), fee(ROLES[1], d), fee(ROLES[2], d)) for d in dates),
@@ -154,7 +154,9 @@ class Leg:
                 return np.zeros((0, 5), np.int64)
             assert isinstance(self.strategy, SignalStrategy)
             self._loaded = None  # the last session's are not needed any more
-            rows = decisions_of(self.strategy, files, check=session == 0)
+            rows = decisions_of(
+                self.strategy, files, self.money.fees_in_ticks(session), check=session == 0
+            )
             rows[:, st.D_TS] += self.params["latency"]["feed"][0]
             self._loaded = (session, rows)
         return self._loaded[1]

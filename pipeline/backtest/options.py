@@ -31,6 +31,14 @@ class Money:
     fees: tuple[tuple[int, int, int], ...] = ()
     """By session: fee a contract as maker, taker, in an auction, in money of 1e-9."""
 
+    def fees_in_ticks(self, session: int) -> tuple[float, float]:
+        """A session's fee a contract as maker and as taker, in ticks of its price."""
+        if not self.fees:
+            return 0.0, 0.0
+        maker, taker, _ = self.fees[session]
+        a_tick = self.tick * self.multiplier
+        return float(maker / a_tick), float(taker / a_tick)
+
 
 @dataclass(frozen=True)
 class Limits:
