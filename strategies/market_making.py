@@ -9,7 +9,6 @@ from typing import ClassVar
 from pipeline.units import NS_PER_MINUTE, NS_PER_S
 from strategies.event import (
     BUY,
-    NO_PRICE,
     SELL,
     Duration,
     EventStrategy,
@@ -21,23 +20,23 @@ from strategies.event import (
 
 
 @helper
-def reservation(mid: float, inventory: float, gamma: float, sigma: float, left: float) -> float:
+def reservation(mid: float, inventory: float, gamma: float, risk: float) -> float:
     """Price at which holding one contract more or less is all the same, in ticks.
 
     r = s - q gamma sigma^2 (T - t): Avellaneda and Stoikov, "High-frequency trading in a limit
-    order book", Quantitative Finance 8 (2008), equation 29.  ``sigma`` in ticks a square root of
-    a second, ``left`` in seconds, ``gamma`` in 1 / (ticks x contracts).
+    order book", Quantitative Finance 8 (2008), equation 29.  ``risk`` is sigma^2 (T - t), the
+    variance of the price until then in ticks squared; ``gamma`` in 1 / (ticks x contracts).
     """
-    return mid - inventory * gamma * sigma * sigma * left
+    return mid - inventory * gamma * risk
 
 
 @helper
-def half_spread(gamma: float, sigma: float, left: float, k: float) -> float:
+def half_spread(gamma: float, risk: float, k: float) -> float:
     """Distance of each quote from the reservation price, in ticks: the same paper, equation 30.
 
     ``k`` in 1 / ticks: fills become rarer by exp(-k) for each tick further away.
     """
-    return 0.5 * gamma * sigma * sigma * left + math.log(1.0 + gamma / k) / gamma
+    return 0.5 * gamma * risk + math.log(1.0 + gamma / k) / gamma
 
 
 @dataclass
@@ -45,12 +44,16 @@ class MarketMaking(EventStrategy):
     """Quote both sides around a price that leans against what is held.
 
     Rule: each quote is the reservation price less (plus) the half spread of Avellaneda and
-    Stoikov, rounded away from the mid, never through the other side of the touch (post-only).
-    Volatility is that of the mid second by second, with exponential forgetting.  A quote that
-    is off by ``tolerance`` ticks or less stays, for its place in the queue; so does one with
-    at most ``keep_ahead`` contracts before it, as long as it is no better than the touch.  Nothing
-    that would take the position beyond ``limit`` is sent, and nothing at all in the last
-    ``stop_before`` of a session.
+    Stoikov and the maker's fee, rounded away from the mid, never through the other side of the
+    touch (post-only).  The paper's gamma depends on the market's pace; here it is what moves the
+    reservation price, at the position ``limit``, by ``aversion`` times the typical move of the
+    ``horizon``, so that one setting suits quiet and busy hours.  The typical move comes from the
+    mid's changes second by second, with exponential forgetting, and is at least half a tick.
+
+    A quote stays, for its place in the queue, while it is off by its rounding and ``tolerance``
+    at most; one at the touch with at most ``keep_ahead`` contracts before it is not taken back
+    by a single tick, either.  Nothing that would take the position beyond ``limit`` is sent, and
+    nothing at all in the last ``stop_before`` of a session.
     """
 
     wake: ClassVar[str] = "touch"
@@ -58,7 +61,9 @@ class MarketMaking(EventStrategy):
 
     size: int = parameter(1, "contracts", "of each quote", low=1)
     limit: int = parameter(5, "contracts", "largest position", low=1)
-    gamma: float = parameter(0.02, "1/(tick contract)", "aversion to inventory", low=1e-9)
+    aversion: float = parameter(
+        1.0, "typical moves", "of the horizon, that the price leans at the limit", low=1e-9
+    )
     k: float = parameter(1.5, "1/tick", "how fast fills become rare away from the mid", low=1e-9)
     horizon: Duration = parameter(
         Duration(60 * NS_PER_S), "ns", "T - t of the paper, rolling; at most what is left", low=1
@@ -66,7 +71,7 @@ class MarketMaking(EventStrategy):
     half_life: Duration = parameter(
         Duration(2 * NS_PER_MINUTE), "ns", "of what volatility remembers", low=NS_PER_S
     )
-    tolerance: int = parameter(1, "ticks", "a quote off by this much stays", low=0)
+    tolerance: float = parameter(0.25, "ticks", "a quote off by this much stays", low=0)
     keep_ahead: int = parameter(3, "contracts", "a quote so near its turn stays", low=0)
     stop_before: Duration = parameter(
         Duration(10 * NS_PER_MINUTE), "ns", "no quotes so long before the close", low=0
@@ -109,39 +114,45 @@ class MarketMaking(EventStrategy):
             self.quote(m)
 
     def quote(self, m: Market) -> None:
-        left = 1e-9 * min(self.horizon, m.closes_at - m.now)
         if self.samples < 30 or not m.open or m.closes_at - m.now < self.stop_before:
-            self.put(m, BUY, NO_PRICE)
-            self.put(m, SELL, NO_PRICE)
+            self.put(m, BUY, math.nan)
+            self.put(m, SELL, math.nan)
             return
-        sigma = math.sqrt(self.variance)
-        centre = reservation(m.mid_ticks(), m.position, self.gamma, sigma, left)
-        width = half_spread(self.gamma, sigma, left, self.k)
-        buy = min(math.floor(centre - width) * m.tick, m.ask - m.tick)
-        sell = max(math.ceil(centre + width) * m.tick, m.bid + m.tick)
-        self.put(m, BUY, buy if m.position + self.size <= self.limit else NO_PRICE)
-        self.put(m, SELL, sell if m.position - self.size >= -self.limit else NO_PRICE)
+        left = 1e-9 * min(self.horizon, m.closes_at - m.now)
+        risk = max(self.variance * left, 0.25)
+        gamma = self.aversion / (self.limit * math.sqrt(risk))
+        centre = reservation(m.mid_ticks(), m.position, gamma, risk)
+        width = half_spread(gamma, risk, self.k) + m.maker_fee
+        buy = min(centre - width, m.ask / m.tick - 1)
+        sell = max(centre + width, m.bid / m.tick + 1)
+        self.put(m, BUY, buy if m.position + self.size <= self.limit else math.nan)
+        self.put(m, SELL, sell if m.position - self.size >= -self.limit else math.nan)
 
-    def put(self, m: Market, side: int, price: int) -> None:
-        """See to it that our quote of a side is at a price, or that there is none."""
+    def put(self, m: Market, side: int, ideal: float) -> None:
+        """See to it that our quote of a side is right for a price in ticks; nan: that it goes."""
         order = self.bid if side == BUY else self.ask
         standing = self.bid_price if side == BUY else self.ask_price
-        if (self.bid_busy if side == BUY else self.ask_busy) or (order < 0 and price == NO_PRICE):
+        if (self.bid_busy if side == BUY else self.ask_busy) or (order < 0 and math.isnan(ideal)):
             return
-        if order < 0:
-            self.note(side, m.limit(side, price, self.size, post_only=True), price, True)
-        elif price == NO_PRICE:
+        if math.isnan(ideal):
             m.cancel(order)
             self.note(side, order, standing, True)
-        elif abs(price - standing) > self.tolerance * m.tick and not self.stays(m, order, standing):
+            return
+        price = int(math.floor(ideal) if side == BUY else math.ceil(ideal)) * m.tick
+        if order < 0:
+            self.note(side, m.limit(side, price, self.size, post_only=True), price, True)
+        elif price != standing and not self.stays(m, side, standing, side * ideal):
             m.replace(order, price, self.size)
             self.note(side, order, price, True)
 
-    def stays(self, m: Market, order: int, standing: int) -> bool:
-        """Whether a quote is too near its turn to be given up, and not ahead of the touch."""
-        if standing > m.bid and standing < m.ask:
+    def stays(self, m: Market, side: int, standing: int, ideal: float) -> bool:
+        """Whether a quote is good enough, or too near its turn, to be given up."""
+        behind = ideal - side * standing / m.tick  # 0 to 1 by the rounding alone
+        if behind >= -self.tolerance and behind < 1.0 + self.tolerance:
+            return True
+        if behind > 0 or behind < -1.0 or standing != (m.bid if side == BUY else m.ask):
             return False
-        ahead = m.queue_ahead(order)
+        ahead = m.queue_ahead(self.bid if side == BUY else self.ask)
         return ahead >= 0 and ahead <= self.keep_ahead
 
     def note(self, side: int, order: int, price: int, busy: bool) -> None:

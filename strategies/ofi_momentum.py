@@ -1,4 +1,4 @@
-"""OFI momentum: go with order flow that pushes the touch one way."""
+"""OFI momentum: go with order flow that a leaning book confirms."""
 
 from __future__ import annotations
 
@@ -14,55 +14,48 @@ from strategies.interface import Duration, SignalStrategy, hold, parameter
 
 @dataclass(frozen=True)
 class OfiMomentum(SignalStrategy):
-    """Buy while order flow pushes the touch up, sell while it pushes it down.
+    """Buy while order flow pushes the touch up and the book leans that way; sell the other way.
 
-    Rule, on the order-flow imbalance of ``window`` in average touch sizes: beyond ``entry`` go
-    with it if the touch leans the same way by at least ``lean`` (queue imbalance) and the spread
-    is at most ``max_spread``; once the flow is no longer beyond ``exit`` on its side, be flat;
-    in between, hold.  Source of the imbalance: Cont, Kukanov and Stoikov 2014.
+    Rule, on the order-flow imbalance of ``window`` in average touch sizes and the imbalance of
+    the first ``levels`` levels: flow beyond ``entry`` with a book that leans the same way by at
+    least ``lean`` starts a trade, where the spread is at most ``max_spread``.  It lasts as long
+    as the book leans its way by more than ``leave``: flow is over in seconds, the queues it
+    leaves behind are what the price follows for a minute or more, and a few seconds' move does
+    not pay for a spread.  Way in and out are passive for ``patience`` before they cross.
+    Source of the imbalance: Cont, Kukanov and Stoikov 2014.
     """
 
-    regime: ClassVar[str] = "persistent one-sided flow in a liquid book; costs eat it elsewhere"
+    regime: ClassVar[str] = "a liquid book of thick queues, flow that comes in one direction"
 
     window: str = parameter("10s", "", "window of the imbalance: ofi_normalised_<window>")
-    entry: float = parameter(3.0, "touch sizes", "imbalance that starts a trade", low=0)
-    exit: float = parameter(0.0, "touch sizes", "imbalance at which it is over", low=0)
-    lean: float = parameter(0.2, "", "queue imbalance that must agree", low=0, high=1)
+    levels: int = parameter(5, "levels", "of the book that lean: depth_imbalance_<levels>", low=1)
+    entry: float = parameter(1.0, "touch sizes", "flow that starts a trade", low=0)
+    lean: float = parameter(0.3, "", "imbalance of the book that must agree", low=0, high=1)
+    leave: float = parameter(0.0, "", "imbalance at which it is over", low=-1, high=1)
     max_spread: float = parameter(1.0, "ticks", "a wider touch is not traded", low=1)
     patience: Duration = parameter(
-        Duration(2 * NS_PER_S), "ns", "a passive order that waited this long crosses", low=1
+        Duration(30 * NS_PER_S), "ns", "a passive order that waited this long crosses", low=1
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.exit < self.entry:
-            raise RequestError(f"ofi_momentum: exit {self.exit} must be below entry {self.entry}")
+        if not -self.lean <= self.leave < self.lean:
+            raise RequestError(
+                f"ofi_momentum: leave {self.leave} must be below lean {self.lean}, and not below "
+                f"-{self.lean}"
+            )
 
     def features(self) -> tuple[str, ...]:
-        """Imbalance of the flow and of the touch, and the spread."""
-        return (f"ofi_normalised_{self.window}", "queue_imbalance", "spread")
+        """Imbalance of the flow and of the book, and the spread."""
+        return (f"ofi_normalised_{self.window}", f"depth_imbalance_{self.levels}", "spread")
 
     def target(self) -> pl.Expr:
-        """With the flow while the touch agrees; flat when it has ended or turned."""
+        """With the flow while the book leans with it; flat once it does not."""
         flow = pl.col(f"ofi_normalised_{self.window}")
-        touch = pl.col("queue_imbalance")
+        book = pl.col(f"depth_imbalance_{self.levels}")
         narrow = pl.col("spread") <= self.max_spread
-        # 1 and -1 while the flow is on that side: a trade does not outlive its own.
-        side = (
-            pl.when(flow > self.exit)
-            .then(1)
-            .when(flow < -self.exit)
-            .then(-1)
-            .when(flow.is_not_null())
-            .then(0)
-            .forward_fill()
-        )
-        start = (
-            pl.when(narrow & (flow > self.entry) & (touch >= self.lean))
-            .then(1)
-            .when(narrow & (flow < -self.entry) & (touch <= -self.lean))
-            .then(-1)
-            .when(side != side.shift(1).fill_null(0))
-            .then(0)
-        )
-        return hold(start) * self.size
+        start_long = pl.when(narrow & (flow > self.entry) & (book >= self.lean)).then(1)
+        start_short = pl.when(narrow & (flow < -self.entry) & (book <= -self.lean)).then(1)
+        long = hold(start_long.when(book <= self.leave).then(0))
+        short = hold(start_short.when(book >= -self.leave).then(0))
+        return (long - short) * self.size

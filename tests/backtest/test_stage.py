@@ -39,7 +39,9 @@ FEATURES = Table(
     (
         *FEATURE_KEYS,
         Column("zscore_300s", pa.float32(), "", "", nullable=True, encoding="split"),
+        Column("ema_gap_h60s", pa.float32(), "", "", nullable=True, encoding="split"),
         Column("queue_imbalance", pa.float32(), "", "", nullable=True, encoding="split"),
+        Column("spread", pa.float32(), "", "", nullable=True, encoding="split"),
     ),
 )
 
@@ -102,7 +104,9 @@ def feature_rows(day: int, peek: int = 0) -> pa.Table:
         pa.array(np.full(n, 101 * 10**9)),
         pa.array(np.full(n, 402.0)),
         pa.array(z),
+        pa.array(np.full(n, 99.0, np.float32)),
         pa.array(np.zeros(n, np.float32)),
+        pa.array(np.full(n, 4.0, np.float32)),
     ]
     return pa.Table.from_arrays(columns, schema=FEATURES.schema())
 

@@ -21,7 +21,7 @@ def traded(feature_lake: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
     lake = tmp_path_factory.mktemp("traded") / "lake"
     shutil.copytree(feature_lake, lake)
     readings = ("--readings", "optimistic,exact,pessimistic")
-    strategy = ("mean_reversion", "-p", "entry_z=1.5", "-p", "window=60s")
+    strategy = ("mean_reversion", "-p", "entry_z=1.5", "-p", "cover=0", "-p", "window=60s")
     result = mbo("backtest", *strategy, *readings, "--lake", lake, "--workers", "1")
     return lake, result.checked()
 
@@ -90,7 +90,7 @@ def test_the_same_backtest_again_computes_nothing(traded: tuple[Path, Result]) -
     lake, first = traded
     before = digest(lake)
     arguments = ("--readings", "optimistic,exact,pessimistic", "--lake", lake, "--workers", "1")
-    strategy = ("mean_reversion", "-p", "entry_z=1.5", "-p", "window=60s")
+    strategy = ("mean_reversion", "-p", "entry_z=1.5", "-p", "cover=0", "-p", "window=60s")
     again = mbo("backtest", *strategy, *arguments).checked()
     assert digest(lake) == before
     assert again.out == first.out

@@ -49,7 +49,7 @@ def test_the_series_is_the_contract_of_each_session(lake: Path) -> None:
 
 
 def test_a_backtest_trades_the_contract_and_leaves_it(lake: Path) -> None:
-    arguments = ("-p", "entry_z=1.0", "-p", "flatten=false", "--config")
+    arguments = ("-p", "entry_z=1.0", "-p", "cover=0", "-p", "flatten=false", "--config")
     config = lake.parent / "research.toml"
     result = mbo(
         "backtest", "mean_reversion", *arguments, config, "--lake", lake, "--symbols", "SIM.c.0"

@@ -23,7 +23,7 @@ def test_example_of_the_guide_is_what_the_command_says(tmp_path: Path) -> None:
     ).checked()
     mbo("ingest", tmp_path / "raw", *lake).checked()
     mbo("features", *lake).checked()
-    mbo("backtest", "mean_reversion", "-p", "entry_z=1", *lake).checked()
+    mbo("backtest", "mean_reversion", "-p", "entry_z=1", "-p", "cover=0", *lake).checked()
 
     said = mbo("explain", "72", "--symbols", "SIMM5", "--lake", tmp_path / "lake").checked().out
 

@@ -14,7 +14,7 @@ DAY = "2025-06-03"
 """The vendor calls it degraded here; the session of that date and the next touch it."""
 GATE = '[quality]\nrefuse_conditions = ["degraded"]\n'
 WHY = f"refused by [quality]: {DAY}: condition degraded, one of refuse_conditions"
-STRATEGY = ("backtest", "mean_reversion", "-p", "entry_z=1.5", "-p", "window=60s")
+STRATEGY = ("backtest", "mean_reversion", "-p", "entry_z=1.5", "-p", "cover=0", "-p", "window=60s")
 
 
 @pytest.fixture(scope="module")

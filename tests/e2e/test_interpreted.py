@@ -16,8 +16,11 @@ from strategies.running import Running
 from tests.e2e.running import ROOT, mbo
 
 QUICK = {
-    "market_making": ("-p", "gamma=0.001", "-p", "k=50", "-p", "keep_ahead=1", "-p", "tolerance=0"),
-    "trend_following": ("-p", "entry_z=0.5", "-p", "momentum=0.1", "-p", "bars=2"),
+    "market_making": ("-p", "k=50", "-p", "keep_ahead=1", "-p", "tolerance=0"),
+    "trend_following": (
+        *("-p", "bar=20s", "-p", "fast=1", "-p", "slow=2", "-p", "bars=2"),
+        *("-p", "momentum=0", "-p", "cover=0"),
+    ),
     "hello": (),
 }
 """Parameters with which they trade often."""

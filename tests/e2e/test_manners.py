@@ -97,7 +97,7 @@ def test_a_dry_backtest_prints_json_and_stores_nothing(feature_lake: Path) -> No
 def test_a_quiet_backtest_prints_nothing(feature_lake: Path, tmp_path: Path) -> None:
     lake = tmp_path / "lake"
     shutil.copytree(feature_lake, lake)
-    strategy = ("mean_reversion", "-p", "entry_z=1.5", "-p", "window=60s")
+    strategy = ("mean_reversion", "-p", "entry_z=1.5", "-p", "cover=0", "-p", "window=60s")
 
     result = mbo("backtest", *strategy, "--lake", lake, "--workers", "1", "--quiet").checked()
 

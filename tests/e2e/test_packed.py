@@ -80,7 +80,7 @@ def test_backtests_are_the_same(packed_lake: Path, feature_lake: Path, tmp_path:
     for name, lake in (("symbols", feature_lake), ("packed", packed_lake)):
         copy = tmp_path / name
         shutil.copytree(lake, copy)
-        strategy = ("mean_reversion", "-p", "entry_z=1.5", "--symbols", symbol)
+        strategy = ("mean_reversion", "-p", "entry_z=1.5", "-p", "cover=0", "--symbols", symbol)
         mbo("backtest", *strategy, "--lake", copy, "--workers", "1", "--quiet").checked()
         opened = open_lake(copy)
         fills = opened.run(opened.run_ids()[0]).fills.drop("run_id").collect()

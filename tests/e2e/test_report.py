@@ -27,7 +27,17 @@ def run_lake(feature_lake: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     lake = tmp_path_factory.mktemp("report") / "lake"
     shutil.copytree(feature_lake, lake)
     readings = ("--readings", "optimistic,exact,pessimistic", "--quiet", "--workers", "1")
-    mbo("backtest", "mean_reversion", "-p", "entry_z=1.5", *readings, "--lake", lake).checked()
+    mbo(
+        "backtest",
+        "mean_reversion",
+        "-p",
+        "entry_z=1.5",
+        "-p",
+        "cover=0",
+        *readings,
+        "--lake",
+        lake,
+    ).checked()
     return lake
 
 

@@ -14,7 +14,7 @@ import pytest
 from pipeline.lake import open_lake
 from tests.e2e.running import command, digest, mbo, process_environment
 
-GRID = ("-p", "entry_z=1,1.5", "-p", "exit_z=0.2..0.6:0.4", "-p", "patience=2s")
+GRID = ("-p", "entry_z=1,1.5", "-p", "exit_z=0.2..0.6:0.4", "-p", "patience=2s", "-p", "cover=0")
 OPTIONS = ("--symbols", "SIMM5", "--workers", "1")
 
 
@@ -87,8 +87,8 @@ def test_latencies_are_told_side_by_side(swept: tuple[Path, str]) -> None:
     lake, _ = swept
 
     done = mbo(
-        "backtest", "mean_reversion", "-p", "entry_z=1", "--latency", "0,5ms,100ms",
-        "--lake", lake, *OPTIONS,
+        "backtest", "mean_reversion", "-p", "entry_z=1", "-p", "cover=0",
+        "--latency", "0,5ms,100ms", "--lake", lake, *OPTIONS,
     ).checked()  # fmt: skip
 
     lines = done.out.splitlines()

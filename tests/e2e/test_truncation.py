@@ -22,7 +22,17 @@ from pipeline.selfcheck.prefix import LastFile, compare
 from tests.e2e.running import ROOT, mbo
 
 COUNTS = [pytest.param(2, id="few"), pytest.param(20, id="twenty", marks=pytest.mark.slow)]
-SIGNAL = ("mean_reversion", "-p", "entry_z=1.0", "-p", "patience=3s", "-p", "window=60s")
+SIGNAL = (
+    "mean_reversion",
+    "-p",
+    "entry_z=1.0",
+    "-p",
+    "cover=0",
+    "-p",
+    "patience=3s",
+    "-p",
+    "window=60s",
+)
 EVENTS = (str(ROOT / "tests" / "e2e" / "all_seen.py:AllSeen"),)
 
 

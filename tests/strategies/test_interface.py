@@ -27,39 +27,65 @@ def frame(**columns):
     return pl.DataFrame(columns)
 
 
-def test_mean_reversion_enters_holds_and_leaves():
-    z = [None, 1.0, -2.6, -1.0, -0.4, 0.0, 2.6, 5.5, 2.6, 0.3]
-    rows = frame(zscore_300s=z, queue_imbalance=[0.0] * 10)
+def reversion(z, *, gap=9.0, lean=0.0, fee=0.12):
+    columns = {"zscore_300s": z, "ema_gap_h60s": gap, "queue_imbalance": lean}
+    columns |= {"spread": 1.0, "taker_fee": fee}
+    return frame(**{name: _filled(value, len(z)) for name, value in columns.items()})
 
-    assert evaluate(MeanReversion(size=2, entry_z=2.5), rows).to_list() == [
-        0,
-        0,
-        2,
-        2,
-        0,
-        0,
-        -2,
-        0,
-        -2,
-        0,
-    ]
+
+def _filled(value, n):
+    return value if isinstance(value, list) else [value] * n
+
+
+def test_mean_reversion_enters_holds_and_leaves():
+    rows = reversion([None, 1.0, -2.6, -1.0, -0.4, 0.0, 2.6, 5.5, 2.6, 0.3])
+
+    targets = evaluate(MeanReversion(size=2, entry_z=2.5), rows).to_list()
+    assert targets == [0, 0, 2, 2, 0, 0, -2, 0, -2, 0]
 
 
 def test_mean_reversion_does_not_trade_against_a_leaning_touch():
-    rows = frame(zscore_300s=[-3.0, -3.0, 3.0], queue_imbalance=[-0.6, -0.4, 0.9])
+    rows = reversion([-3.0, -3.0, 3.0], lean=[-0.6, -0.4, 0.9])
 
     assert evaluate(MeanReversion(entry_z=2.5), rows).to_list() == [0, 1, 1]
 
 
-def test_ofi_momentum_goes_with_flow_and_touch():
-    flow = [None, 4.0, 4.0, None, 1.0, -0.5, -4.0, -4.0, 4.0]
-    rows = frame(
-        ofi_normalised_10s=flow,
-        queue_imbalance=[0.5, 0.1, 0.5, -0.9, 0.0, 0.0, -0.5, -0.5, 0.5],
-        spread=[1.0, 1.0, 1.0, 3.0, 1.0, 1.0, 2.0, 1.0, 2.0],
-    )
+def test_mean_reversion_wants_a_way_back_that_covers_its_costs():
+    # Spread and two fees of 0.25 are 1.5 ticks; twice that is 3.
+    rows = reversion([-3.5, -3.5, -3.5], gap=[-2.9, None, -3.0], fee=0.25)
 
-    assert evaluate(OfiMomentum(size=2), rows).to_list() == [0, 0, 2, 2, 2, 0, 0, -2, 0]
+    assert evaluate(MeanReversion(cover=2.0), rows).to_list() == [0, 0, 1]
+    assert evaluate(MeanReversion(cover=1.9), rows).to_list() == [1, 1, 1]
+
+
+def momentum(flow, book, *, spread=1.0):
+    columns = {"ofi_normalised_10s": flow, "depth_imbalance_5": book, "spread": spread}
+    return frame(**{name: _filled(value, len(flow)) for name, value in columns.items()})
+
+
+def test_ofi_momentum_goes_with_flow_that_the_book_confirms():
+    flow = [None, 4.0, 4.0, None, 1.0, -4.0, -0.5, -4.0, -4.0, 4.0]
+    book = [0.5, 0.1, 0.5, None, 0.1, 0.1, -0.1, -0.2, -0.5, 0.5]
+
+    targets = evaluate(OfiMomentum(size=2), momentum(flow, book)).to_list()
+    assert targets == [0, 0, 2, 2, 2, 2, 0, 0, -2, 2]
+
+
+def test_ofi_momentum_leaves_a_wide_touch_alone_but_not_a_trade():
+    rows = momentum([4.0, 4.0, 0.0, 0.0], [0.5, 0.5, 0.5, 0.0], spread=[2.0, 1.0, 2.0, 2.0])
+
+    assert evaluate(OfiMomentum(), rows).to_list() == [0, 1, 1, 0]
+
+
+def test_ofi_momentum_can_hold_on_through_a_lean_against_it_or_let_go_early():
+    rows = momentum([4.0, 0.0, 0.0, 0.0], [0.5, 0.1, -0.1, -0.25])
+
+    assert evaluate(OfiMomentum(leave=-0.2), rows).to_list() == [1, 1, 1, 0]
+    assert evaluate(OfiMomentum(leave=0.2), rows).to_list() == [1, 0, 0, 0]
+    with pytest.raises(RequestError, match=r"leave 0.3 must be below lean 0.3, and not below -0.3"):
+        OfiMomentum(leave=0.3)
+    with pytest.raises(RequestError, match=r"leave -0.4 must be"):
+        OfiMomentum(leave=-0.4)
 
 
 @pytest.mark.parametrize("name", names())

@@ -68,7 +68,9 @@ def feature_rows(day: date, seed: int) -> pa.Table:
         pa.array(np.full(ROWS, 101 * 10**9)),
         pa.array(np.full(ROWS, 400.0)),
         pa.array(rng.normal(0, 2, ROWS).astype(np.float32)),
+        pa.array(np.full(ROWS, 99.0, np.float32)),
         pa.array(np.zeros(ROWS, np.float32)),
+        pa.array(np.full(ROWS, 4.0, np.float32)),
     ]
     return pa.Table.from_arrays(columns, schema=FEATURES.schema())
 
