@@ -224,9 +224,10 @@ class RiskSettings:
     """Contracts held, long or short, as if all that works were filled."""
     orders_per_second: int = ranged(0, low=0)
     session_loss: str = ranged("", money=True, may_be_empty=True)
-    """Money: a net loss beyond it flattens and ends the session's trading."""
+    """Money: a net loss beyond it flattens and ends the session's trading; of instruments traded
+    together that of all in a currency."""
     run_loss: str = ranged("", money=True, may_be_empty=True)
-    """Money: a net loss beyond it flattens and ends all trading."""
+    """Money: a net loss beyond it flattens and ends all trading; likewise."""
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,41 @@ def net_result(sim: Sim) -> Scalar:
 
 
 @inner
+def reckon(sim: Sim) -> Scalar:
+    """Note our net result for those we share limits with; whether it is known."""
+    worth = net_result(sim)
+    if np.isnan(worth):
+        return False
+    sim.worth[sim.block[INSTRUMENT], 0] = worth
+    return True
+
+
+@inner
+def purse(sim: Sim) -> tuple[Scalar, Scalar]:
+    """Net result of all instruments whose money is ours: of the run, and of their sessions."""
+    whole, of_sessions = 0.0, 0.0
+    ours = sim.purses[sim.block[INSTRUMENT]]
+    for k in range(sim.purses.shape[0]):
+        if sim.purses[k] == ours:
+            whole += sim.worth[k, 0]
+            of_sessions += sim.worth[k, 0] - sim.worth[k, 1]
+    return whole, of_sessions
+
+
+@inner
+def stop_others(sim: Sim, time: Scalar) -> None:
+    """Tell all instruments whose money is ours that the kill switch has tripped."""
+    me = sim.block[INSTRUMENT]
+    word = np.int64(st.STOP_RUN if sim.meta[st.RUN_LOST] else st.STOP_SESSION)
+    for k in range(sim.purses.shape[0]):
+        if k != me and sim.purses[k] == sim.purses[me]:
+            sim.stops[k] = max(sim.stops[k], word)
+            sim.mail[k] = 1
+            sim.meta[st.LETTERS] = 1
+            sim.block[NOW] = time  # when the letter is written
+
+
+@inner
 def risk(sim: Sim, time: Scalar, side: Scalar, size: Scalar) -> Scalar:
     """Why an order may not be sent; WHY_NONE if it may."""
     meta, conf = sim.meta, sim.conf

@@ -89,10 +89,11 @@ def _start_session(sim: Sim, session: Scalar, time: Scalar) -> None:
     a_tick = sim.conf[st.TICK] * sim.conf[st.PRODUCT_NUMERATOR] / sim.conf[st.PRODUCT_DENOMINATOR]
     sim.reals[_MAKER_FEE] = sim.rates[session, 0] / a_tick
     sim.reals[_TAKER_FEE] = sim.rates[session, 1] / a_tick
-    worth = desk.net_result(sim)
-    if not np.isnan(worth):
-        meta[st.CASH_START] = np.int64(worth)
-    if sim.conf[st.MAX_LOSS_RUN] >= 0 and -meta[st.CASH_START] > sim.conf[st.MAX_LOSS_RUN]:
+    me = block[desk.INSTRUMENT]
+    if desk.reckon(sim):
+        sim.worth[me, 1] = sim.worth[me, 0]
+    whole, _ = desk.purse(sim)
+    if sim.conf[st.MAX_LOSS_RUN] >= 0 and -whole > sim.conf[st.MAX_LOSS_RUN]:
         meta[st.RUN_LOST] = 1
     meta[st.HALTED] = st.WHY_RISK_LOSS if meta[st.RUN_LOST] else st.WHY_NONE
     if _only_leaves(sim):

@@ -191,15 +191,32 @@ def watch_losses(sim: Sim, time: Scalar) -> None:
     meta, conf = sim.meta, sim.conf
     if conf[st.MAX_LOSS] < 0 and conf[st.MAX_LOSS_RUN] < 0:
         return
-    if meta[st.HALTED] == st.WHY_RISK_LOSS or meta[st.X_ACTIVE] == 0:
+    known = desk.reckon(sim)
+    if meta[st.HALTED] == st.WHY_RISK_LOSS or meta[st.X_ACTIVE] == 0 or not known:
         return
-    worth = desk.net_result(sim)
-    if np.isnan(worth):
-        return
-    lost = meta[st.CASH_START] - worth
-    if conf[st.MAX_LOSS_RUN] >= 0 and -worth > conf[st.MAX_LOSS_RUN]:
+    whole, of_sessions = desk.purse(sim)
+    if conf[st.MAX_LOSS_RUN] >= 0 and -whole > conf[st.MAX_LOSS_RUN]:
         # For good, even if getting out makes up for it.
         meta[st.RUN_LOST] = 1
-    if meta[st.RUN_LOST] or (conf[st.MAX_LOSS] >= 0 and lost > conf[st.MAX_LOSS]):
-        desk.mark(sim, time, np.int64(st.MARK_KILL))
-        flatten(sim, time, np.int64(st.WHY_RISK_LOSS))
+    if meta[st.RUN_LOST] or (conf[st.MAX_LOSS] >= 0 and -of_sessions > conf[st.MAX_LOSS]):
+        desk.stop_others(sim, time)
+        stop(sim, time)
+
+
+@inner
+def stop(sim: Sim, time: Scalar) -> None:
+    """The kill switch trips here."""
+    desk.mark(sim, time, np.int64(st.MARK_KILL))
+    flatten(sim, time, np.int64(st.WHY_RISK_LOSS))
+
+
+@inner
+def heed(sim: Sim, time: Scalar) -> None:
+    """Stop, where another instrument's loss has tripped the kill switch of all."""
+    meta, me = sim.meta, sim.block[desk.INSTRUMENT]
+    word = sim.stops[me]
+    sim.stops[me] = 0
+    if word == st.STOP_RUN:
+        meta[st.RUN_LOST] = 1
+    if word != 0 and meta[st.X_ACTIVE] != 0 and meta[st.HALTED] != st.WHY_RISK_LOSS:
+        stop(sim, time)

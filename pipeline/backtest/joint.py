@@ -75,10 +75,17 @@ def _employ(program: Program, streams: Sequence[_Stream]) -> None:
     markets = [stream.replay.market() for stream in streams]
     running = program.run(markets)
     addresses = np.array([market.address for market in markets], np.int64)
-    mail = np.zeros(len(markets), np.int64)
+    currencies = [stream.leg.currency for stream in streams]
+    n = len(markets)
+    shared = {
+        "mail": np.zeros(n, np.int64),
+        "purses": np.array([currencies.index(name) for name in currencies], np.int64),
+        "worth": np.zeros((n, 2)),
+        "stops": np.zeros(n, np.int64),
+    }
     for number, stream in enumerate(streams):
         stream.replay.employ(running, stream.leg.sessions, number)
-        stream.replay.join(addresses, mail)
+        stream.replay.join(addresses, shared)
 
 
 def _interleave(streams: Sequence[_Stream]) -> Iterator[int]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pipeline.backtest import executor
 from pipeline.backtest import state as st
 from pipeline.backtest.arriving import after_event
 from pipeline.backtest.desk import obey
@@ -226,14 +227,16 @@ def finish(sim: Sim, until: Scalar, what: Scalar) -> Scalar:
     """After the last record: let everything happen up to a time, then stop.
 
     ``what``: AT_ITS_END, the timetable itself ended the last session; CUT_OFF, what still rests
-    ends with the data; ONLY_WAIT, there will be more; ONLY_OBEY, at that time a callback of
-    another instrument has left commands here; ONLY_CUT, what rests ends, while others go on.
+    ends with the data; ONLY_WAIT, there will be more; ONLY_OBEY, at that time another
+    instrument has left commands here, or word of its kill switch; ONLY_CUT, what rests ends,
+    while others go on.
     """
     if what == st.ONLY_OBEY:
         lack = lacking(sim)
         if lack != st.DONE:
             return lack
         obey(sim, until)
+        executor.heed(sim, until)
         return np.int64(st.DONE)
     if sim.meta[st.SNAPPING]:
         restore_queues(sim)  # no record of it is to come

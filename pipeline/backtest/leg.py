@@ -101,6 +101,7 @@ class Leg:
             )
         self._loaded: tuple[int, I64] | None = None
         product, multiplier, tick, currency = params["contract"]
+        self.currency: str = currency
         symbol = self.key["symbol"]
         contract = Contract(symbol, product, Fraction(multiplier), tick, currency)
         dates = [session.date for session in self.sessions]

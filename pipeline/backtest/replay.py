@@ -7,7 +7,7 @@ session, and hands out the rows that are final, so that memory does not grow wit
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple, Protocol
 
@@ -309,20 +309,21 @@ class Replay:
 
     # --- together with others ---------------------------------------------------------------------
 
-    def join(self, addresses: I64, mail: I64) -> None:
-        """Be one of several instruments; ``mail`` says who has been sent commands."""
+    def join(self, addresses: I64, shared: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Be one of several instruments; ``shared`` are the arrays they have in common."""
         market = self.market()
-        market.peers, market.mail = addresses, mail
+        market.peers, market.mail = addresses, shared["mail"]
         self.sim.block[la.WORD["instruments"]] = len(addresses)
-        self.sim.mail = mail
+        for name, array in shared.items():
+            setattr(self.sim, name, array)
 
     def letters(self) -> list[int]:
-        """Numbers of the instruments that a callback here has sent commands to."""
+        """Numbers of the instruments that there is something for."""
         own = int(self.sim.block[la.WORD["instrument"]])
         return [int(k) for k in np.flatnonzero(self.sim.mail) if k != own]
 
     def obey(self, time: int) -> None:
-        """Carry out the commands of a callback of another instrument."""
+        """Carry out what another instrument has left here."""
         while (status := int(finish(self.sim, time, st.ONLY_OBEY))) != st.DONE:
             self.provide(status)
 

@@ -324,16 +324,15 @@ OPTIMISTIC, EXACT, PESSIMISTIC = range(3)
     SENT_SINCE,
     HALTED,  # why nothing but flattening is allowed; 0 is free
     FAILED,  # the strategy failed: 1 + the callback's number
-    CASH_START,  # net result at the start of the session, money of 1e-9
     STARTED,  # initialize has been called
     SEEN_BID,  # the touch of the last on_market_event
     SEEN_ASK,
-    LETTERS,  # a callback has sent commands to another instrument
+    LETTERS,  # there is something for another instrument
     E_BEGINS,  # the record under way begins an execution
     SNAP_RECORD,  # the last row of a snapshot: its record and ts_recv
     SNAP_RECV,
     RUN_LOST,  # the run's loss went beyond its limit once: nothing more is traded
-) = range(103)
+) = range(102)
 META_SIZE: Final = 128
 
 X_SENT, X_RESTING, X_CANCELLING, X_REPLACING = range(4)
@@ -357,9 +356,11 @@ X_SENT, X_RESTING, X_CANCELLING, X_REPLACING = range(4)
     NEED_ROWS,
     STRATEGY_FAILED,
     PAUSED,
-    FOREIGN,  # a callback has sent orders to another instrument
+    FOREIGN,  # there are orders for another instrument, or word of the kill switch
     NEW_PART,  # of several instruments: one is about to begin the records at hand
 ) = range(19)
+STOP_SESSION, STOP_RUN = 1, 2
+"""What the kill switch of another instrument ends."""
 CUT_OFF, AT_ITS_END, ONLY_WAIT, ONLY_OBEY, ONLY_CUT = range(5)
 """What :func:`~pipeline.backtest.kernel.finish` is to do."""
 
@@ -405,8 +406,15 @@ class Sim(Struct):
     """[decision points, features] of the session, beside ``decisions``."""
     features: Floats1
     seen: Book
+    # What the instruments of a run share: [instruments of the run], one where it is alone.
     mail: Ints1
-    """[instruments of the run] who has been sent commands."""
+    """Who has been sent commands."""
+    purses: Ints1
+    """Number of the currency; limits of loss hold for all of one."""
+    worth: Floats2
+    """[instruments, 2] net result as last known, and as the session began, money of 1e-9."""
+    stops: Ints1
+    """Word of another's kill switch: STOP_SESSION, STOP_RUN, or 0."""
 
 
 def new_sim(
@@ -457,6 +465,9 @@ def new_sim(
         features=np.full(features, np.nan),
         seen=new_book(orders=4096, levels=1024, rule=rule),
         mail=np.zeros(1, np.int64),
+        purses=np.zeros(1, np.int64),
+        worth=np.zeros((1, 2)),
+        stops=np.zeros(1, np.int64),
     )
 
 

@@ -129,6 +129,11 @@ class JointCase:
     changes: list[tuple[int, ...]] = field(default_factory=list)
     """By instrument: numbers of the records from which on its id is another."""
     cut: int = 10**9
+    currencies: tuple[str, ...] = ()
+    """By instrument; all the same where it is empty."""
+
+    def currency_of(self, number: int) -> str:
+        return self.currencies[number] if self.currencies else "USD"
 
     def changes_of(self, number: int) -> tuple[int, ...]:
         return self.changes[number] if self.changes else ()
@@ -142,13 +147,14 @@ def program(*, interpret: bool = False) -> Program:
 class CaseLeg:
     """What the loop needs of an instrument of a task."""
 
-    def __init__(self, case: Case, changes: Sequence[int], cut: int) -> None:
+    def __init__(self, case: Case, changes: Sequence[int], cut: int, currency: str) -> None:
         options = SimOptions(
             case.reading, case.latency, case.response, False, limits=case.limits,
             feed_latency=case.feed, jitter=case.jitter, latencies=case.latencies,
             assume_valid_after=case.assume_valid_after, seed=case.seed, money=case.money,
         )  # fmt: skip
         self.sessions, self.until, self.cut = case.sessions, case.until, cut
+        self.currency = currency
         self.replay = Replay(options, timetable(case.sessions, case.flatten_before), RULE)
         self.whole = case.tape.chunk()
         for k in changes:
@@ -171,7 +177,10 @@ class _Result:
 
 def compiled(joint: JointCase, *, interpret: bool = False) -> tuple[list[dict[str, Any]], Any]:
     """By instrument orders, fills, marks; and all that was heard, in its order."""
-    legs = [CaseLeg(c, joint.changes_of(k), joint.cut) for k, c in enumerate(joint.cases)]
+    legs = [
+        CaseLeg(case, joint.changes_of(k), joint.cut, joint.currency_of(k))
+        for k, case in enumerate(joint.cases)
+    ]
     streams = [_Stream(leg, leg.replay) for leg in legs]
     own = program(interpret=interpret)
     _employ(own, streams)
@@ -268,6 +277,7 @@ def plain(joint: JointCase) -> tuple[list[dict[str, Any]], Any]:
             limits=case.limits, money=case.money,
         )  # fmt: skip
         simulator = Simulator(options, case.sessions, case.flatten_before, strategy=player)
+        simulator.trader.purse = joint.currency_of(number)
         instruments.append(One(simulator, records(case), case.until, joint.changes_of(number)))
     play_together(instruments)
     return [of_plain(one.simulator) for one in instruments], player.words

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
 
 from pipeline.backtest import state as st
 from pipeline.backtest.joint import _employ, _interleave, _Stream
-from pipeline.backtest.options import Money, SimOptions, timetable
+from pipeline.backtest.options import Limits, Money, SimOptions, timetable
 from pipeline.backtest.replay import Replay
 from pipeline.backtest.together import ENDED, interleave
 from pipeline.backtest.together import Tape as Columns
@@ -55,8 +56,9 @@ class FakeLeg:
     """What the loop needs of an instrument of a task."""
 
     until: int | None = END
+    currency = "USD"
 
-    def __init__(self, tape: Tape, cut: int = 10**9, **options: int) -> None:
+    def __init__(self, tape: Tape, cut: int = 10**9, **options: Any) -> None:
         money = Money(tick=PRICE_SCALE // 4)
         self.sessions = [Session()]
         self.replay = Replay(
@@ -203,3 +205,51 @@ def test_nothing_is_left_to_do_where_all_are_over():
     over, tapes = one + ENDED, np.array([tape.address], np.int64)
 
     assert interleave(sims, tapes, one, over, one.copy(), one.copy()) == (st.DONE, -1)
+
+
+@dataclass
+class Buys(EventStrategy):
+    """Holds one contract of each instrument, and keeps trying to."""
+
+    def on_market_event(self, m: Market) -> None:
+        if m.two_sided() and m.working == 0 and m.position == 0:
+            m.market(1, 1)
+
+
+def lose_together(currencies: tuple[str, str], **limits: float):
+    """Two instruments bought at 101; at 500 the mid of the first falls to 100, known at 501.
+
+    Their results: -0.5 and -0.5, then -1 and -0.5.
+    """
+    money = {name: int(value * PRICE_SCALE) for name, value in limits.items()}
+    first = opening().add(50, "A B 98 1 #8").add(500, "C B 100 10 #1").add(600, "A B 98 1 #9")
+    second = opening().add(51, "A B 98 1 #8").add(601, "A B 98 1 #9")
+    tapes = [first, second]
+    legs = [FakeLeg(tape, limits=Limits(**money), **options()) for tape in tapes]
+    for leg, currency in zip(legs, currencies, strict=True):
+        leg.currency = currency
+    rows, _ = run(legs, buys())
+    kills = [one.marks[one.marks[:, st.M_KIND] == st.MARK_KILL, st.M_TS].tolist() for one in rows]
+    return rows, kills
+
+
+@cache
+def buys() -> Program:
+    return Program(Buys())
+
+
+@pytest.mark.parametrize("limit", ["run_loss", "session_loss"])
+def test_a_loss_of_all_together_stops_all(limit):
+    rows, kills = lose_together(("USD", "USD"), **{limit: 1.2})
+
+    assert kills == [[501], [501]]
+    for one in rows:
+        assert one.fills[:, st.F_POSITION].tolist() == [1, 0]
+        assert one.fills[1, st.F_TS] == 506
+        assert one.orders[-1, st.O_REASON] == st.WHY_RISK_LOSS
+
+
+def test_nobody_stops_for_a_loss_within_the_limit_or_in_another_currency():
+    assert lose_together(("USD", "USD"), run_loss=1.5)[1] == [[], []]
+    assert lose_together(("USD", "EUR"), run_loss=1.2)[1] == [[], []]
+    assert lose_together(("USD", "EUR"), run_loss=0.8)[1] == [[501], []]

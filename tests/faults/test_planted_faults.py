@@ -32,6 +32,7 @@ class Fault:
 BOOK = "tests/book/test_claims.py tests/book/test_claims_of_rows.py"
 SIMULATOR = "tests/backtest/test_scenarios.py"
 PLAIN = "tests/backtest/test_against_plain.py"
+JOINT = "tests/backtest/test_joint.py tests/backtest/test_joint_against_plain.py"
 FAULTS = [
     Fault(
         "fills applied to the book",
@@ -298,6 +299,69 @@ FAULTS = [
         "            if own[sim.live[side, i], st.O_TIF] == kept:",
         "            if kept >= 0:",
         PLAIN,
+    ),
+    Fault(
+        "losses of several currencies added up",
+        "pipeline/backtest/desk.py",
+        "        if sim.purses[k] == ours:",
+        "        if ours >= 0:",
+        JOINT,
+    ),
+    Fault(
+        "the kill switch stops one instrument only",
+        "pipeline/backtest/executor.py",
+        "        desk.stop_others(sim, time)\n",
+        "",
+        JOINT,
+    ),
+    Fault(
+        "a run that is lost for one only",
+        "pipeline/backtest/executor.py",
+        "    if word == st.STOP_RUN:\n        meta[st.RUN_LOST] = 1",
+        "    if word == st.STOP_RUN:\n        meta[st.RUN_LOST] = 0",
+        JOINT,
+    ),
+    Fault(
+        "the sessions' losses since the run's start",
+        "pipeline/backtest/due.py",
+        "        sim.worth[me, 1] = sim.worth[me, 0]",
+        "        sim.worth[me, 1] = 0.0",
+        JOINT,
+    ),
+    Fault(
+        "at equal times the instrument named last",
+        "pipeline/backtest/together.py",
+        "            if bounds[k] < bounds[who]:",
+        "            if bounds[k] <= bounds[who]:",
+        JOINT,
+    ),
+    Fault(
+        "an instrument goes on past another's time",
+        "pipeline/backtest/together.py",
+        "bounds[k] + (1 if k > who else 0)",
+        "bounds[k] + (3 if k > who else 2)",
+        JOINT,
+    ),
+    Fault(
+        "no letters to instruments named before",
+        "pipeline/backtest/replay.py",
+        "np.flatnonzero(self.sim.mail) if k != own]",
+        "np.flatnonzero(self.sim.mail) if k > own]",
+        JOINT,
+    ),
+    Fault(
+        "one whose data are over keeps its book",
+        "pipeline/backtest/replay.py",
+        "        meta[st.KNOWN] = meta[st.VALID] = 0\n        sim.seen",
+        "        sim.seen",
+        JOINT,
+    ),
+    Fault(
+        "prints without an F are not judged at once",
+        "pipeline/backtest/together.py",
+        "    return sim.meta[st.IN_EVENT] != 0 or sim.meta[st.N_PRINTS] > 0",
+        "    return sim.meta[st.IN_EVENT] != 0",
+        JOINT,
     ),
 ]
 

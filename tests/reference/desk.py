@@ -58,6 +58,9 @@ class Desk(Trader):
         self.halted: str | None = None
         self.worth_at_start: Fraction | int = 0
         self.run_lost = False
+        self.purse = ""
+        """Desks of one purse share their limits of loss."""
+        self.last_worth: Fraction | int = 0
         self.second, self.sent_in_it = None, 0
 
         self.number, self.peers = 0, [self]
@@ -119,26 +122,52 @@ class Desk(Trader):
             self.sent_in_it += 1
         return None
 
+    def reckon(self):
+        worth = self.worth()
+        if worth is not None:
+            self.last_worth = worth
+        return worth is not None
+
+    @property
+    def friends(self):
+        return [desk for desk in self.peers if desk.purse == self.purse]
+
+    def beyond(self, limit, results):
+        return limit is not None and -sum(results) > limit
+
     def watch_losses(self, time):
-        limits, worth = self.o.limits, self.worth()
-        if self.halted == "risk_loss" or not self.active or worth is None:
+        limits = self.o.limits
+        if limits.session_loss is None and limits.run_loss is None:
             return
-        session, run = limits.session_loss, limits.run_loss
-        lost = session is not None and self.worth_at_start - worth > session
-        self.run_lost = self.run_lost or (run is not None and -worth > run)
+        if not self.reckon() or self.halted == "risk_loss" or not self.active:
+            return
+        sessions = [desk.last_worth - desk.worth_at_start for desk in self.friends]
+        lost = self.beyond(limits.session_loss, sessions)
+        if self.beyond(limits.run_loss, [desk.last_worth for desk in self.friends]):
+            self.run_lost = True
         if lost or self.run_lost:
-            self.venue.mark(time, "kill")
-            self.flatten(time, "risk_loss")
+            for desk in self.friends:
+                if desk is not self:
+                    self.mail.append((time, desk.number, ("stop", self.run_lost)))
+            self.stop(time)
+
+    def stop(self, time):
+        self.venue.mark(time, "kill")
+        self.flatten(time, "risk_loss")
+
+    def do_stop(self, time, for_good):
+        self.run_lost = self.run_lost or for_good
+        if self.active and self.halted != "risk_loss":
+            self.stop(time)
 
     # --- sessions ---------------------------------------------------------------------------
 
     def start_session(self, session, time):
         super().start_session(session, time)
-        worth = self.worth()
-        if worth is not None:
-            self.worth_at_start = worth
-        run = self.o.limits.run_loss
-        self.run_lost = self.run_lost or (run is not None and -self.worth_at_start > run)
+        if self.reckon():
+            self.worth_at_start = self.last_worth
+        results = [desk.last_worth for desk in self.friends]
+        self.run_lost = self.run_lost or self.beyond(self.o.limits.run_loss, results)
         self.halted = "risk_loss" if self.run_lost else None
         self.obey(time, self.strategy.on_session_start(self, time))
 
