@@ -77,7 +77,7 @@ class Market(Struct, words=_WORDS, read_only=True):
     """Number of this instrument in the run, from 0; see :meth:`of`."""
     instruments: int
     session: int
-    """Number of the session in the run, from 0."""
+    """Number of the session's date among those of the run, from 0: the same for all instruments."""
     event: int
     bid: int
     ask: int

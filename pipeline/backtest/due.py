@@ -84,7 +84,7 @@ def _only_leaves(sim: Sim) -> Scalar:
 def _start_session(sim: Sim, session: Scalar, time: Scalar) -> None:
     """What a strategy is told of a session before it begins."""
     meta, block = sim.meta, sim.block
-    block[_SESSION] = session
+    block[_SESSION] = sim.hours[session, 2]
     block[_OPENS], block[_CLOSES] = sim.hours[session, 0], sim.hours[session, 1]
     a_tick = sim.conf[st.TICK] * sim.conf[st.PRODUCT_NUMERATOR] / sim.conf[st.PRODUCT_DENOMINATOR]
     sim.reals[_MAKER_FEE] = sim.rates[session, 0] / a_tick

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from pipeline.backtest import state as st
-from pipeline.backtest.leg import Leg
+from pipeline.backtest.leg import Leg, SessionSpec
 from pipeline.backtest.options import SimOptions, timetable
 from pipeline.backtest.replay import Replay
 from pipeline.backtest.together import ENDED, ENDING, NOT_BEGUN, Tape, interleave
@@ -39,7 +39,7 @@ def run_together(legs: Sequence[Leg], program: Program, outputs: PlainOutputs) -
     done = 0
     for reading in range(readings):
         streams = [_Stream(leg, leg.replays[reading]) for leg in legs]
-        _employ(program, streams)
+        _employ(program, streams, session_numbers([leg.sessions for leg in legs]))
         for moved in _interleave(streams):
             done += moved
             outputs.progress(done, total)
@@ -71,7 +71,15 @@ class _Stream:
         return moved
 
 
-def _employ(program: Program, streams: Sequence[_Stream]) -> None:
+def session_numbers(sessions: Sequence[Sequence[SessionSpec]]) -> list[list[int]]:
+    """By instrument, the numbers of its sessions among the dates of all: one date, one number."""
+    dates = sorted({session.date for own in sessions for session in own})
+    return [[dates.index(session.date) for session in own] for own in sessions]
+
+
+def _employ(
+    program: Program, streams: Sequence[_Stream], numbers: Sequence[Sequence[int]] | None = None
+) -> None:
     markets = [stream.replay.market() for stream in streams]
     running = program.run(markets)
     addresses = np.array([market.address for market in markets], np.int64)
@@ -84,7 +92,8 @@ def _employ(program: Program, streams: Sequence[_Stream]) -> None:
         "stops": np.zeros(n, np.int64),
     }
     for number, stream in enumerate(streams):
-        stream.replay.employ(running, stream.leg.sessions, number)
+        told = None if numbers is None else numbers[number]
+        stream.replay.employ(running, stream.leg.sessions, number, told)
         stream.replay.join(addresses, shared)
 
 

@@ -119,12 +119,25 @@ class Replay:
         self._at = 0
         """Records of the first part that have been run."""
 
-    def employ(self, running: Running, sessions: Sequence[SessionTimes], number: int = 0) -> None:
-        """Let an event strategy trade here; it was given this :meth:`market`."""
+    def employ(
+        self,
+        running: Running,
+        sessions: Sequence[SessionTimes],
+        number: int = 0,
+        numbers: Sequence[int] | None = None,
+    ) -> None:
+        """Let an event strategy trade here; it was given this :meth:`market`.
+
+        ``number`` is the instrument's, ``numbers`` those of its sessions in the run.
+        """
         self.running = running
         market = self.market()
-        hours = [(s.segments[0][0], s.announced_close_ns) for s in sessions]
-        self.sim.hours = np.array(hours, np.int64).reshape(-1, 2)
+        told = range(len(sessions)) if numbers is None else numbers
+        hours = [
+            (session.segments[0][0], session.announced_close_ns, number_told)
+            for session, number_told in zip(sessions, told, strict=True)
+        ]
+        self.sim.hours = np.array(hours, np.int64).reshape(-1, 3)
         conf, block = self.sim.conf, self.sim.block
         conf[st.CALLBACK], conf[st.INSTANCE] = running.address, running.instance
         conf[st.MARKET_AT] = market.address

@@ -394,7 +394,7 @@ class Sim(Struct):
     rates: Ints2
     """[sessions, 3] fee a contract, money of 1e-9, by role."""
     hours: Ints2
-    """[sessions, 2] opens at, is announced to close at."""
+    """[sessions, 3] opens at, is announced to close at, number that the strategy is told."""
     pending: Ints2
     arrivals: Ints2
     # What the strategy sees; the same arrays as its Market's.
@@ -454,7 +454,7 @@ def new_sim(
         special=np.zeros(16, np.int64),
         latencies=np.zeros((0, 4), np.int64) if latencies is None else latencies,
         rates=np.zeros((sessions, 3), np.int64) if rates is None else rates,
-        hours=np.zeros((sessions, 2), np.int64) if hours is None else hours,
+        hours=np.zeros((sessions, 3), np.int64) if hours is None else hours,
         pending=np.zeros((4096, 8), np.int64),
         arrivals=np.zeros((1024, ARRIVAL_COLUMNS), np.int64),
         block=block,

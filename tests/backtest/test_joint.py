@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from typing import Any
 
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 
 from pipeline.backtest import state as st
-from pipeline.backtest.joint import _employ, _interleave, _Stream
+from pipeline.backtest.joint import _employ, _interleave, _Stream, session_numbers
+from pipeline.backtest.leg import SessionSpec
 from pipeline.backtest.options import Limits, Money, SimOptions, timetable
 from pipeline.backtest.replay import Replay
 from pipeline.backtest.together import ENDED, interleave
@@ -253,3 +255,29 @@ def test_nobody_stops_for_a_loss_within_the_limit_or_in_another_currency():
     assert lose_together(("USD", "USD"), run_loss=1.5)[1] == [[], []]
     assert lose_together(("USD", "EUR"), run_loss=1.2)[1] == [[], []]
     assert lose_together(("USD", "EUR"), run_loss=0.8)[1] == [[501], []]
+
+
+def test_sessions_are_numbered_by_the_dates_of_all():
+    def spec(day: int) -> SessionSpec:
+        return SessionSpec(date(2025, 6, day), 0, 9, 9, ((1, 9),))
+
+    sessions = [[spec(2), spec(3), spec(5)], [spec(3), spec(4)], [spec(5)]]
+    assert session_numbers(sessions) == [[0, 1, 3], [1, 2], [3]]
+
+
+@dataclass
+class Numbers(EventStrategy):
+    """Sends an order whose size is the number of its session and one."""
+
+    def on_session_start(self, m: Market) -> None:
+        m.market(1, m.session + 1)
+
+
+def test_a_strategy_is_told_those_numbers():
+    legs = [FakeLeg(opening(), **options()) for _ in range(2)]
+    streams = [_Stream(leg, leg.replay) for leg in legs]
+    _employ(Program(Numbers()), streams, [[4], [7]])
+    sum(_interleave(streams))
+    for leg, number in zip(legs, (4, 7), strict=True):
+        leg.replay.finish(leg.until)
+        assert leg.replay.take(last=True).orders[0, st.O_SIZE] == number + 1

@@ -329,10 +329,10 @@ FAULTS = [
         JOINT,
     ),
     Fault(
-        "at equal times the instrument named last",
+        "at equal times an instrument named later may go on",
         "pipeline/backtest/together.py",
-        "            if bounds[k] < bounds[who]:",
-        "            if bounds[k] <= bounds[who]:",
+        "bounds[k] + (1 if k > who else 0)",
+        "bounds[k] + 1",
         JOINT,
     ),
     Fault(
