@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.config import Settings
 from pipeline.errors import InputError
+from pipeline.models.estimators import one_thread
 from pipeline.models.importance import ROWS, permutation_importance, thinned
 from pipeline.models.judging import MODEL, Answer, Outcomes, Score, judge
 from pipeline.models.metrics import rank_ic
@@ -40,7 +41,7 @@ class ScoreStage(ModelStage):
     """Scores by session."""
 
     name = "score"
-    version = 1
+    version = 2
     tables: Sequence[str] = ("scores",)
 
     def plan(self, catalog: Catalog, settings: Settings, selection: Selection) -> list[Task]:
@@ -74,7 +75,9 @@ class ScoreStage(ModelStage):
     def run(self, task: Task, inputs: Inputs, outputs: Outputs) -> None:
         """Judge one session."""
         parts = open_parts(task, inputs, PARTS)
-        scores = _scores(task, inputs, parts) if MODEL in parts else []
+        # Products of long vectors are summed by as many threads as there are, in another order.
+        with one_thread():
+            scores = _scores(task, inputs, parts) if MODEL in parts else []
         writer = outputs.writer(SCORES)
         writer.write(_table(scores))
         writer.close()

@@ -9,10 +9,11 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
+import threadpoolctl
 from sklearn.metrics import log_loss
 
 from pipeline.catalog import LakeCatalog
-from pipeline.models.judging import MODEL
+from pipeline.models.judging import MODEL, Score, judge
 from pipeline.models.score import ScoreStage
 from pipeline.models.summary import Summary, summarise
 from pipeline.models.tables import BASELINE_CONSTANT, BASELINE_QUEUE
@@ -69,6 +70,22 @@ def test_classes_are_judged_by_side(lake: Path) -> None:
     assert value(lake, "log_loss") == pytest.approx(log_loss(y, p, labels=[-1, 1]))
     assert value(lake, "accuracy") == pytest.approx(((p[:, 1] > p[:, 0]) == (y > 0)).mean())
     assert {"up_", "down_"} == set(summary(lake).calibration)
+
+
+def test_sums_of_scores_do_not_depend_on_how_many_threads_there_are(
+    lake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """BLAS sums a product of more than ten thousand values by thread."""
+    seen = []
+
+    def judged(*arguments: object) -> list[Score]:
+        seen.extend(pool["num_threads"] for pool in threadpoolctl.threadpool_info())
+        return judge(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("pipeline.models.score.judge", judged)
+    with threadpoolctl.threadpool_limits(limits=2):
+        score(shop(), lake)
+    assert set(seen) == {1}
 
 
 def test_a_session_without_a_model_has_no_scores(lake: Path) -> None:
