@@ -40,6 +40,8 @@ OTHERS = {
     "writing-features.md": "tests/spine/test_documentation.py",
 }
 """Pages that tests of their own run."""
+WHOLE = ("models.md",)
+"""Pages whose blocks of code and settings belong to their commands."""
 MADE_UP = {
     "contracts.md": "symbols and rolls the sample has not",
     "peers.md": "instruments the sample has not",
@@ -81,6 +83,14 @@ def numbers() -> dict[str, str]:
     }
 
 
+def model_numbers() -> dict[str, str]:
+    """The model of the pages, once it is there."""
+    lake = open_lake("data/lake")
+    ids = lake.model_ids() if "predictions" in lake.tables() else []
+    linear = [one for one in ids if one.startswith("linear-")]
+    return {r"\blinear-f7ce5eb9\b": linear[0]} if linear else {}
+
+
 def take(step: Step, page: Path, own: Mapping[str, str] | None = None) -> None:
     """Do what the page says; fail as the reader would see it fail."""
     text = translated(step.text, WORDS | dict(own or {}))
@@ -118,8 +128,8 @@ def test_every_command_of_a_page(name: str, worked: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("sys.stdin", io.StringIO("SELECT 1"))  # of a bare `mbo sql`
     for step in steps(page):
         # The self-check has a test of its own, and brings its own market.
-        if step.kind == "command" and "verify --sample" not in step.text:
-            take(step, page, own)
+        if (step.kind == "command" or name in WHOLE) and "verify --sample" not in step.text:
+            take(step, page, own | model_numbers())
 
 
 def test_the_pages_that_are_left_out_are_there() -> None:
