@@ -52,7 +52,7 @@ def run_stage(
     RequestError
         If the plan itself cannot be made.  Failures of tasks are in the summary.
     """
-    started = time.perf_counter()
+    started, cpu = time.perf_counter(), time.process_time()
     summary = StageSummary(stage.name)
     planned = stage.plan(catalog, settings, selection)
     summary.refused = [(str(task.partition), task.refused) for task in planned if task.refused]
@@ -69,6 +69,7 @@ def run_stage(
         else:
             _run_here(schedule, first, options.workers, reporter)
     summary.seconds = time.perf_counter() - started
+    summary.cpu_seconds = time.process_time() - cpu
     reporter.stage_finished(summary)
     return summary
 

@@ -43,6 +43,8 @@ class StageSummary:
     rows: dict[str, int] = field(default_factory=dict)
     bytes: int = 0
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    """Of this process, all its threads: with one worker all of the stage's."""
 
     @property
     def exit_code(self) -> int:
@@ -67,6 +69,7 @@ class StageSummary:
             "rows": self.rows,
             "bytes": self.bytes,
             "seconds": round(self.seconds, 3),
+            "cpu_seconds": round(self.cpu_seconds, 3),
         }
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -19,19 +20,21 @@ from pipeline.lake import Lake, open_lake
 from pipeline.selfcheck.accounts import audit_run
 from pipeline.selfcheck.commands import Commands
 from pipeline.selfcheck.evidence import Evidence
+from pipeline.selfcheck.models import audit_model
 from pipeline.selfcheck.prefix import LastFile, compare
 from pipeline.units import F_LAST
 
 STRATEGIES: Final = ("mean_reversion", "market_making")
 """One that decides by features, one that is called at events."""
+MODEL: Final = "linear"
 DAYS: Final = 2
 RECORDS: Final = 150_000
 """Of a session of the sample."""
-SPEED_RECORDS: Final = 2_000_000
-SPEEDS: Final = {"ingest": 0.06, "book": 0.02}
-"""Least records a second of a stage, as a share of what decompression alone does: a fraction of
-what `mbo bench` finds on long files, since starting weighs here and machines are shared.  Below it
-something is broken (kernels that are not compiled, a debug build), not slow.
+SPEED_RECORDS: Final = 1_000_000
+PASSES: Final = 3
+SPEEDS: Final = {"ingest": 0.1, "book": 0.055}
+"""Least records a CPU second of a stage, as a share of what decompression alone does: half of what
+was measured, 0.19 and 0.12, idle and with four other processes on two cores.
 """
 Tell = Callable[[str], None]
 
@@ -62,6 +65,8 @@ class SelfCheck:
         self.money = ["--fees", fees, "--partial"] if raw else []
         about = str(raw) if raw else f"{DAYS} sessions of about {RECORDS:,} records"
         self.evidence = Evidence(about, simulated=raw is None)
+        self.no_model = ""
+        """Why there is none."""
 
     def run(self) -> Evidence:
         """All checks; the first that cannot be made ends those that rest on it.
@@ -78,6 +83,7 @@ class SelfCheck:
             ("books know every order, fills hit the first", self._quality),
             ("features know no future", self._features),
             ("... and the check would see it", self._control),
+            ("models predict later sessions only", self._models),
             ("accounts add up", self._accounts),
             ("a cut file changes nothing before the cut", self._prefix),
             (f"same bytes with {self.workers} workers", self._bytes),
@@ -88,7 +94,7 @@ class SelfCheck:
         if not self.given:
             self.tell("writing the sample market")
             self._checked("sample", "--out", self.raw, "--days", DAYS, "--records", RECORDS)
-        self.tell("the pipeline: ingest, books, features, two backtests")
+        self.tell("the pipeline: ingest, books, features, a model, two backtests")
         self._pipeline(self.raw, self.lake, 1)
         for name, check in checks:
             self.tell(name)
@@ -107,8 +113,19 @@ class SelfCheck:
         common = ["--lake", str(lake), "--workers", str(workers)]
         self._checked("ingest", raw, *common)
         self._checked("features", *common)
+        self._train(common)
         for name in STRATEGIES:
             self._checked("backtest", name, *self.money, *common)
+
+    def _train(self, common: list[str]) -> None:
+        """A model; without one where there cannot be any: a single session, or no scikit-learn."""
+        if self.no_model:
+            return
+        done = self.commands.run("train", MODEL, "--no-backtest", "--quiet", *common)
+        if done.code == BAD_REQUEST and (self.given or not find_spec("sklearn")):
+            self.no_model = done.why
+        elif done.code != OK:
+            raise MboError(f"`mbo train {MODEL}`: {done.why}")
 
     def _open(self) -> Lake:
         return open_lake(self.lake)
@@ -174,6 +191,19 @@ class SelfCheck:
         causal = done.json[0]["findings"][0]["causal"]
         return causal is False, f"the label {label}, which looks ahead, is found out"
 
+    def _models(self) -> tuple[bool | None, str]:
+        if self.no_model:
+            return None, self.no_model.removeprefix("mbo: ")
+        lake = self._open()
+        audit = audit_model(lake.model(MODEL))
+        text = (
+            f"{audit.rows:,} predictions of {audit.sessions} sessions, each by a model of earlier "
+            f"ones; {audit.models} models read again predict the same bits"
+        )
+        if audit.differences:
+            text = audit.differences[0]
+        return not audit.differences and audit.rows > 0, text
+
     def _accounts(self) -> tuple[bool, str]:
         lake = self._open()
         audits = [audit_run(lake, run_id) for run_id in lake.run_ids()]
@@ -200,7 +230,8 @@ class SelfCheck:
         self._pipeline(raw, lake, 1)
         found = compare(self._open(), open_lake(lake))
         fills = ", ".join(f"{count} fills of {name}" for name, count in found.fills.items())
-        text = f"cut within an event: {found.rows:,} rows of features, {fills} are the same"
+        rows = f"{found.rows:,} rows of features, {found.predictions:,} of predictions"
+        text = f"cut within an event: {rows}, {fills} are the same"
         if found.differences:
             text = found.differences[0]
         return not found.differences and found.rows > 0, text
@@ -222,23 +253,24 @@ class SelfCheck:
         return done == 0 and kept > 0, f"{kept:,} tasks up to date, {done} done again"
 
     def _speed(self) -> tuple[bool, str]:
+        """CPU time against CPU time, the best of passes that take turns: what else the machine
+        does takes the processor away from both, and stops a clock on the wall for neither.
+        """
         raw, lake = self.folder / "speed" / "raw", self.folder / "speed" / "lake"
         size = ["--days", "1", "--records", str(SPEED_RECORDS), "--symbols", "SIMM5"]
         self._checked("sample", "--out", raw, *size)
         file = max(raw.rglob("*.mbo.dbn.zst"), key=lambda path: path.stat().st_size)
-        records = _records_in(file)
-        before = _decompress(file)
-        common = ["--lake", str(lake), "--workers", "1"]
-        stages = self.commands.stages("ingest", file, *common)
-        stages += self.commands.stages("book", *common)
-        floor = records / min(before, _decompress(file))
-        rates = {stage["stage"]: records / stage["seconds"] for stage in stages if stage["done"]}
-        text = "; ".join(
-            f"{name} {rates[name] / 1e6:.2f} M records/s, {rates[name] / floor:.2f} of "
-            f"decompression alone (at least {least})"
-            for name, least in SPEEDS.items()
-        )
-        return all(rates[name] >= least * floor for name, least in SPEEDS.items()), text
+        common = ["--lake", str(lake), "--workers", "1", "--force"]
+        alone, taken = [], dict.fromkeys(SPEEDS, float("inf"))
+        for _ in range(PASSES):
+            alone.append(_decompress(file))
+            done = self.commands.stages("ingest", file, *common)
+            done += self.commands.stages("book", *common)
+            for stage in done:
+                if stage["stage"] in taken and stage["done"]:
+                    name = stage["stage"]
+                    taken[name] = min(taken[name], stage["cpu_seconds"])
+        return judged_speeds(_records_in(file), min(alone), taken)
 
 
 def _records_in(path: Path) -> int:
@@ -257,10 +289,24 @@ def _content(path: Path) -> bytes:
         return content
 
 
+def judged_speeds(records: int, alone: float, taken: Mapping[str, float]) -> tuple[bool, str]:
+    """Whether stages are as fast as :data:`SPEEDS` asks; CPU seconds by stage, and of
+    decompression alone.
+    """
+    shares = {name: alone / seconds for name, seconds in taken.items()}
+    text = "; ".join(
+        f"{name} {records / taken[name] / 1e6:.2f} M records a CPU second, {shares[name]:.3f} of "
+        f"decompression alone (at least {least})"
+        for name, least in SPEEDS.items()
+    )
+    return all(shares[name] >= least for name, least in SPEEDS.items()), text
+
+
 def _decompress(path: Path) -> float:
-    started = time.perf_counter()
+    """CPU seconds."""
+    started = time.process_time()
     _content(path)
-    return time.perf_counter() - started
+    return time.process_time() - started
 
 
 def _hashes(lake: Path) -> dict[str, str]:
