@@ -60,9 +60,15 @@ class FakeLeg:
     until: int | None = END
     currency = "USD"
 
-    def __init__(self, tape: Tape, cut: int = 10**9, **options: Any) -> None:
+    def __init__(
+        self,
+        tape: Tape,
+        cut: int = 10**9,
+        sessions: Sequence[Session] = (Session(),),
+        **options: Any,
+    ) -> None:
         money = Money(tick=PRICE_SCALE // 4)
-        self.sessions = [Session()]
+        self.sessions = list(sessions)
         self.replay = Replay(
             SimOptions("exact", money=money, **options), timetable(self.sessions, None), RULE
         )
@@ -249,6 +255,26 @@ def test_a_loss_of_all_together_stops_all(limit):
         assert one.fills[:, st.F_POSITION].tolist() == [1, 0]
         assert one.fills[1, st.F_TS] == 506
         assert one.orders[-1, st.O_REASON] == st.WHY_RISK_LOSS
+
+
+def test_a_run_that_was_lost_is_over_for_all_even_if_getting_out_makes_up_for_it():
+    # As above; but while the way out of the first is on its way, somebody bids 100.75.
+    first = opening().add(50, "A B 98 1 #8").add(500, "C B 100 10 #1").add(503, "A B 100.75 9 #9")
+    second = opening().add(51, "A B 98 1 #8")
+    sessions = (Session(close_ns=700, segments=((0, 700),)), Session(800, END, ((900, END),)))
+    legs = []
+    for tape in (first, second):
+        tape.add(950, "A B 97 1 #20").add(960, "A B 97 1 #21")
+        limits = Limits(run_loss=int(1.4 * PRICE_SCALE))
+        legs.append(FakeLeg(tape, sessions=sessions, limits=limits, **options()))
+    rows, _ = run(legs, buys())
+
+    lost = [int(101 * PRICE_SCALE - one.fills[1, st.F_PRICE]) for one in rows]
+    assert lost == [PRICE_SCALE // 4, PRICE_SCALE]  # 1.25: within the limit again
+    for one in rows:
+        late = one.orders[one.orders[:, st.O_DECIDED] > 900]
+        assert len(late) >= 2
+        assert set(late[:, st.O_REASON].tolist()) == {st.WHY_RISK_LOSS}
 
 
 def test_nobody_stops_for_a_loss_within_the_limit_or_in_another_currency():

@@ -352,15 +352,8 @@ FAULTS = [
     Fault(
         "one whose data are over keeps its book",
         "pipeline/backtest/replay.py",
-        "        meta[st.KNOWN] = meta[st.VALID] = 0\n        sim.seen",
-        "        sim.seen",
-        JOINT,
-    ),
-    Fault(
-        "prints without an F are not judged at once",
-        "pipeline/backtest/together.py",
-        "    return sim.meta[st.IN_EVENT] != 0 or sim.meta[st.N_PRINTS] > 0",
-        "    return sim.meta[st.IN_EVENT] != 0",
+        "        self._see_nothing()\n        self._rebind()\n\n    def provide",
+        "        self._rebind()\n\n    def provide",
         JOINT,
     ),
 ]
