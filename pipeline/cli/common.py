@@ -66,25 +66,45 @@ _PANEL_SELECTION = {
 }
 
 
+@dataclass
+class Notice:
+    """What is said once, where it matters; nothing is said of an empty one."""
+
+    text: str = ""
+
+    def tell(self) -> None:
+        """Say it, if it was not yet."""
+        if self.text:
+            print(self.text, file=sys.stderr)
+        self.text = ""
+
+
 @dataclass(frozen=True)
 class Invocation:
     """A command's shared options, resolved."""
 
     settings: Settings
     selection: Selection
-    root: Path
+    lake: Path
     workers: int
     force: bool
     dry_run: bool
     json: bool
     quiet: bool
     debug: bool
+    notice: Notice
+
+    @property
+    def root(self) -> Path:
+        """Folder of the lake; who asks for it uses it, and is told where it is the sample's."""
+        self.notice.tell()
+        return self.lake
 
     @property
     def lake_option(self) -> str:
         """The option that names this lake again; empty where it is the one meant anyway."""
         meant = {Settings().lake.path, self.settings.sample.lake}
-        return "" if str(self.root) in meant else f" --lake {self.root}"
+        return "" if str(self.lake) in meant else f" --lake {self.lake}"
 
     def print_json(self, value: Any) -> None:
         print(json.dumps(value, indent=1, default=str, ensure_ascii=False))
@@ -188,24 +208,28 @@ def _invocation(values: dict[str, Any]) -> Invocation:
     settings = settings.with_values(
         lake={"path": str(lake) if lake else None}, run={"workers": values["workers"]}
     )
-    settings = _sample_where_nothing_else(settings, quiet=values["quiet"] or values["json_out"])
+    notice = Notice()
+    settings = _sample_where_nothing_else(settings, notice)
+    if values["quiet"] or values["json_out"]:
+        notice.text = ""
     start, end = as_date(values["start"]), as_date(values["end"])
     if start and end and start > end:
         raise RequestError(f"--start {start} is after --end {end}")
     return Invocation(
         settings=settings,
         selection=Selection(values["dataset"], values["symbols"], start, end),
-        root=Path(settings.lake.path),
+        lake=Path(settings.lake.path),
         workers=default_workers(settings),
         force=values["force"],
         dry_run=values["dry_run"],
         json=values["json_out"],
         quiet=values["quiet"],
         debug=values["debug"],
+        notice=notice,
     )
 
 
-def _sample_where_nothing_else(settings: Settings, *, quiet: bool) -> Settings:
+def _sample_where_nothing_else(settings: Settings, notice: Notice) -> Settings:
     """Where nobody named a lake and there is none but the sample's, the sample is meant."""
     here, sample = Settings(), settings.sample
     untouched = settings.lake.path == here.lake.path and settings.raw.path == here.raw.path
@@ -214,8 +238,7 @@ def _sample_where_nothing_else(settings: Settings, *, quiet: bool) -> Settings:
     if any(name.endswith((".dbn", ".dbn.zst")) for _, _, names in os.walk(settings.raw.path)
            for name in names):  # fmt: skip
         return settings
-    if not quiet:
-        print(f"SIMULATED: using the sample market in {sample.lake}", file=sys.stderr)
+    notice.text = f"SIMULATED: using the sample market in {sample.lake}"
     return settings.with_values(lake={"path": sample.lake}, raw={"path": sample.raw})
 
 

@@ -242,6 +242,8 @@ def doctor(call: Invocation, paths: Paths = None) -> int:
     from pipeline.ingest.doctor import examine, render
 
     roots = tuple(paths) if paths else call.settings.raw.roots
+    if not paths:
+        call.notice.tell()
     report = examine(roots, call.settings)
     if call.json:
         call.print_json(report.as_json())

@@ -13,7 +13,7 @@ from typing import Annotated, Final
 
 import typer
 
-from pipeline.cli.common import Invocation
+from pipeline.cli.common import Invocation, Notice
 from pipeline.cli.look import text_table
 from pipeline.cli.stages import finish, flags_of, load, run_stages
 from pipeline.errors import BAD_REQUEST, FAILED, OK, RequestError
@@ -127,7 +127,7 @@ def _lake(call: Invocation, paths: list[Path]) -> Iterator[Invocation]:
             # Every level the vendor may show is stored, and so compared too.
             book={"depth": 10, "materialise": "full", "flow": False},
         )
-        yield replace(call, settings=settings, root=Path(folder))
+        yield replace(call, settings=settings, lake=Path(folder), notice=Notice())
 
 
 def _upstream(call: Invocation, *, explicit_raw: bool) -> int:

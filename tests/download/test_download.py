@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -125,6 +126,50 @@ def test_a_limit_on_the_cost_orders_nothing(gateway: Gateway, download: Download
     assert "more than --max-cost 0.001: nothing was ordered" in result.err
     assert gateway.count("submit_job") == 0
     download("--yes", "--max-cost", "100", "--schema", "status").checked()
+
+
+def test_force_orders_and_pays_what_is_there_again(
+    gateway: Gateway, download: Download, vendor_folder: Path
+) -> None:
+    download("--yes", "--schema", "mbo").checked()
+    gateway.asked.clear()
+
+    cost = json.loads(download("--schema", "mbo", "--force", "--json").checked().out)
+
+    assert cost["usd"] > 0
+    assert gateway.count("submit_job") == 0
+    download("--yes", "--schema", "mbo", "--force").checked()
+    assert gateway.count("submit_job") == 1
+    assert gateway.count("download/") >= 2
+    names = [path.name for path in Path("data/raw").rglob("*.mbo.dbn.zst")]
+    assert len(names) == 2 * len(set(names))
+    assert fetched(Path("data/raw")) == served(vendor_folder, "mbo")
+
+
+def test_two_downloads_do_not_write_into_one_folder(gateway: Gateway, download: Download) -> None:
+    Path("data/raw").mkdir(parents=True)
+    with open("data/raw/.download.lock", "a") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+
+        result = download("--yes", "--schema", "mbo")
+
+        assert result.code == 1
+        assert "data/raw: another download is writing here" in result.err
+        assert result.err.count("\n") == 2, "the gateway's address, and why"
+        assert gateway.asked == []
+        download("--schema", "mbo").checked()  # to look at the cost needs nothing of its own
+    download("--yes", "--schema", "mbo").checked()
+
+
+def test_a_long_span_is_quoted_by_month(gateway: Gateway) -> None:
+    ask = ["download", "--dataset", "SIM.MDP3", "--symbols", "SIM.FUT", "--schema", "mbo"]
+    told = json.loads(mbo(*ask, "--start", "2025-05-20", "--end", "2025-06-25", "--json").out)
+
+    spans = [(line["first"], line["last"]) for line in told["quote"]]
+
+    assert spans == [("2025-06-01", "2025-06-25")], "nothing in May: no line"
+    asked = {(f["start"], f["end"]) for p, f in gateway.asked if p == "metadata.get_record_count"}
+    assert asked == {("2025-05-20", "2025-06-01"), ("2025-06-01", "2025-06-26")}
 
 
 @pytest.mark.parametrize("ignores", [False, True])

@@ -219,8 +219,14 @@ def test_two_feature_sets_do_not_mix(feature_lake: Path, tmp_path: Path) -> None
 def test_without_a_lake_of_ones_own_the_sample_is_meant(feature_lake: Path, tmp_path: Path) -> None:
     shutil.copytree(feature_lake, tmp_path / "data" / "sample" / "lake")
     result = mbo("status").checked()
-    assert "SIMULATED" in result.err
+    assert result.err.count("SIMULATED") == 1
     assert "features" in result.out
+    # What does not look into it does not speak of it.
+    for arguments in (["download", "--symbols", "ES.FUT"], ["verify", "--sample", "nowhere"]):
+        other = mbo(*arguments)
+        assert other.code == 2
+        assert "SIMULATED" not in other.err
+    assert "SIMULATED" in mbo("doctor").err
     (tmp_path / "data" / "raw").mkdir()
     (tmp_path / "data" / "raw" / "mine.dbn").write_bytes(b"")
     assert mbo("status").code == 2
