@@ -47,4 +47,5 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             "MBO_TEST_DATA_PATH",
         }:
             monkeypatch.delenv(name)
+    monkeypatch.delenv("DATABENTO_API_KEY", raising=False)
     monkeypatch.setenv("TZ", "UTC")

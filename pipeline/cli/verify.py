@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -37,17 +38,21 @@ def verify(
     keep: Annotated[
         Path | None, typer.Option("--keep", help="With --sample: leave what was made here.")
     ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="With --sample and a key: pay what the data costs.")
+    ] = False,
 ) -> int:
     """Rebuild books from MBO and compare them with the vendor's MBP, trades and bars.
 
     Without PATH: what the lake holds.  Exit code 3 if anything differs.  --sample takes a small
     market through the whole pipeline instead and checks all that can be checked, from the records
-    to the accounts; with one PATH, the raw folder there.
+    to the accounts: the raw folder PATH, or with DATABENTO_API_KEY a small session of the
+    vendor's (cost first; above 1 USD only with --yes), or the built-in one.
 
     Examples: mbo verify ~/downloads/GLBX-20250528-84NHYCGUFY --symbols 'ES*'; mbo verify --sample
     """
-    if sample or keep:
-        return _sample(call, paths or [], keep, sample=sample)
+    if sample or keep or yes:
+        return _sample(call, paths or [], keep, sample=sample, yes=yes)
     from pipeline.progress import choose_reporter
     from pipeline.verify.run import verify_lake
 
@@ -77,12 +82,16 @@ def verify(
     return FAILED if nothing else report.exit_code or (FAILED if report.failed else code)
 
 
-def _sample(call: Invocation, paths: list[Path], keep: Path | None, *, sample: bool) -> int:
+def _sample(
+    call: Invocation, paths: list[Path], keep: Path | None, *, sample: bool, yes: bool
+) -> int:
     """The self-check."""
+    from pipeline.download.vendor import KEY_VARIABLE
+    from pipeline.selfcheck.fetching import described, fetch_sample, sample_request
     from pipeline.selfcheck.run import SelfCheck
 
     if not sample:
-        raise RequestError("--keep belongs to --sample")
+        raise RequestError("--keep and --yes belong to --sample")
     if len(paths) > 1:
         raise RequestError("--sample takes one raw folder, or none for the sample market")
     if paths and not paths[0].is_dir():
@@ -101,8 +110,13 @@ def _sample(call: Invocation, paths: list[Path], keep: Path | None, *, sample: b
             stack.enter_context(tempfile.TemporaryDirectory(prefix="mbo-verify-"))
         )
         folder.mkdir(parents=True, exist_ok=True)
-        raw = paths[0].resolve() if paths else None
-        found = SelfCheck(folder.resolve(), raw, tell, workers=call.workers).run()
+        raw, about = (paths[0].resolve() if paths else None), ""
+        if raw is None and os.environ.get(KEY_VARIABLE, "").strip():
+            raw = fetch_sample(folder.resolve(), call.settings, tell, yes=yes)
+            about = described(sample_request())
+        check = SelfCheck(folder.resolve(), raw, tell, workers=call.workers)
+        check.evidence.about = about or check.evidence.about
+        found = check.run()
     if call.json:
         call.print_json(found.as_json())
     elif not call.quiet:

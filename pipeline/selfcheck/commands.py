@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from pipeline.download.vendor import KEY_VARIABLE
 from pipeline.errors import OK, MboError
 
 _KEPT: Final = ("MBO_CACHE_DIR",)
-"""The other settings of the environment are the user's, not the sample's."""
+"""The other settings of the environment are the user's, not the sample's; so is the key."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Commands:
         environment = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith("MBO_") or name in _KEPT
+            if name in _KEPT or not (name.startswith("MBO_") or name == KEY_VARIABLE)
         }
         done = subprocess.run(
             [sys.executable, "-m", "pipeline.cli", *map(str, arguments)],

@@ -196,6 +196,8 @@ class SelfCheck:
             return None, self.no_model.removeprefix("mbo: ")
         lake = self._open()
         audit = audit_model(lake.model(MODEL))
+        if self.given and not audit.sessions and not audit.differences:
+            return None, "no session has a complete one before it: nothing is predicted"
         text = (
             f"{audit.rows:,} predictions of {audit.sessions} sessions, each by a model of earlier "
             f"ones; {audit.models} models read again predict the same bits"
