@@ -178,7 +178,8 @@ def end_session(sim: Sim) -> None:
 def flatten(sim: Sim, time: Scalar, why: Scalar) -> None:
     """Cancel what works, sell or buy back what is held, and send nothing else."""
     meta = sim.meta
-    meta[st.HALTED] = why
+    if meta[st.HALTED] != st.WHY_RISK_LOSS:  # which trips once, also where the session ends soon
+        meta[st.HALTED] = why
     meta[st.X_FLATTEN] = 1
     if desk.is_event_strategy(sim):
         desk.cancel_working(sim, time, meta[st.X_WORKING])

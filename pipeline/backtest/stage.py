@@ -33,7 +33,7 @@ class Simulate:
     """The simulator as a stage."""
 
     name = "simulate"
-    version = 14
+    version = 15
     tables: Sequence[str] = ("orders", "fills", "equity")
 
     def __init__(self, request: Request | None = None) -> None:

@@ -172,7 +172,8 @@ class Desk(Trader):
         self.obey(time, self.strategy.on_session_start(self, time))
 
     def flatten(self, time, why):
-        self.halted, self.flattening = why, True
+        self.halted = self.halted if self.halted == "risk_loss" else why
+        self.flattening = True
         self.cancel_all(time, but=self.worked.number if self.worked else None)
         self.work(time)
 
