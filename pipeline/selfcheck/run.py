@@ -33,8 +33,8 @@ RECORDS: Final = 150_000
 SPEED_RECORDS: Final = 1_000_000
 PASSES: Final = 3
 SPEEDS: Final = {"ingest": 0.1, "book": 0.055}
-"""Least records a CPU second of a stage, as a share of what decompression alone does: half of what
-was measured, 0.19 and 0.12, idle and with four other processes on two cores.
+"""Least records a CPU second of a stage, as a share of what decompression alone does.  Measured on
+two cores: 0.16 to 0.20 and 0.09 to 0.12, idle and with four other processes; a third of that fails.
 """
 Tell = Callable[[str], None]
 
