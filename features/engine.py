@@ -16,7 +16,7 @@ from features.clocks import EventClock, make_clock
 from features.columns import TOUCH, mid_ticks
 from features.events import Events
 from features.nodes import Node, reachable, root_columns
-from features.registry import Column, check_backward, label_end
+from features.registry import Column, check_backward, label_ends
 from features.source import Source
 from features.states_forward import Fills, Future, SessionIndex
 from features.states_peer import paced
@@ -52,7 +52,8 @@ def compute(
     source
         The session's rows; read once, and once more if there are labels.
     columns
-        Features, or labels (never both); labels get ``t_end`` after the keys.
+        Features, or labels (never both); labels get their ends
+        (:func:`~features.registry.label_ends`) after the keys.
     memory
         MiB that all values of the rows computed at once may take: the more columns, the fewer
         rows.  What windows look back on, and what labels look at, comes on top.  The values do
@@ -60,7 +61,7 @@ def compute(
 
     Yields
     ------
-    Frames of ``KEYS`` (ts as datetime), ``t_end`` for labels, then the columns.
+    Frames of ``KEYS`` (ts as datetime), the ends of labels, then the columns.
 
     Raises
     ------
@@ -76,7 +77,7 @@ def compute(
     if len({column.family.kind for column in columns}) > 1:
         raise RequestError("features and labels are computed apart")
     labels = bool(columns) and columns[0].family.kind == "label"
-    outputs = [*KEYS, *([label_end(columns)] if labels else []), *(c.expr for c in columns)]
+    outputs = [*KEYS, *(label_ends(columns) if labels else []), *(c.expr for c in columns)]
     futures = _look_ahead(source, outputs)
     context = source.context
     timeline = Timeline(outputs, context.scalars(), futures, context.fits, source.peers)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Literal, TypeVar
@@ -373,7 +373,13 @@ def check_backward(columns: Iterable[Column]) -> None:
             )
 
 
-def label_end(columns: Iterable[Column]) -> pl.Expr:
-    """``t_end``: the latest time (ns) at which a label of the row that is not null is known."""
+def label_ends(columns: Sequence[Column]) -> list[pl.Expr]:
+    """When labels are known: ``t_end``, the latest of the row (ns), and ``after_NAME`` of each, ns
+    after the row; null where the label is.
+    """
     ends = [pl.when(column.expr.is_not_null()).then(column.known) for column in columns]
-    return pl.max_horizontal(ends).alias("t_end")
+    after = [
+        (end - pl.col("t")).alias(f"after_{column.name}")
+        for end, column in zip(ends, columns, strict=True)
+    ]
+    return [pl.max_horizontal(ends).alias("t_end"), *after]

@@ -117,7 +117,8 @@ def tables_page() -> str:
     parts.append(
         f"One row per decision point. Keys: {_KEYS['session']}. Then one column a feature "
         "(`mbo list features`), Float32, Float64 or integer as declared; labels begin with `y_` "
-        "and come with `t_end`, the time at which they are known.\n"
+        "and come with `t_end`, when the last of a row's is known, and `after_y_...` (Int64), how "
+        "many nanoseconds after `ts` each of them is: null where it is null.\n"
     )
     parts.append("\n".join(_rows(FEATURE_KEYS)) + "\n")
     return "\n".join(parts)
@@ -188,7 +189,8 @@ def features_page() -> str:
     parts.append("## Labels\n")
     parts.append(
         "Labels look forward. They are a table of their own, begin with `y_`, and never become "
-        "features; `t_end` says when the last of a row's labels is known.\n"
+        "features; `t_end` says when the last of a row's labels is known, `after_y_...` how many "
+        "nanoseconds after the row each of them is.\n"
     )
     parts.append("\n".join(_family_rows(f for f in LABELS.families() if not f.origin)) + "\n")
     return "\n".join(parts)

@@ -64,7 +64,17 @@ def features_table(columns: Sequence[Column]) -> Table:
 
 def labels_table(columns: Sequence[Column]) -> Table:
     """The table ``labels`` with these columns."""
-    return _table("labels", (*FEATURE_KEYS, T_END), columns)
+    after = [
+        TableColumn(
+            f"after_{column.name}",
+            pa.int64(),
+            "ns",
+            f"how long after ts {column.name} is known",
+            nullable=True,
+        )
+        for column in columns
+    ]
+    return _table("labels", (*FEATURE_KEYS, T_END, *after), columns)
 
 
 def _table(name: str, keys: Sequence[TableColumn], columns: Sequence[Column]) -> Table:
@@ -95,7 +105,7 @@ class FeatureStage:
     """Features and labels by trading session."""
 
     name = "features"
-    version = 4
+    version = 5
     tables: Sequence[str] = ("features", "labels")
 
     # --- planning -----------------------------------------------------------------------------

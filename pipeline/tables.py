@@ -440,7 +440,7 @@ STATIC_TABLES: tuple[Table, ...] = (
 )  # fmt: skip
 
 
-DYNAMIC_VERSIONS = {"book": 1, "features": 1, "labels": 1}
+DYNAMIC_VERSIONS = {"book": 1, "features": 1, "labels": 2}
 """Schema versions of tables whose columns depend on settings."""
 
 

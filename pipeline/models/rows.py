@@ -70,14 +70,15 @@ def read_labels(stored: Stored, label: str) -> Labels:
     InputError
         If the file cannot be read.
     """
-    found = list(read_batches(stored, ["event", "ts", "t_end", label]))
-    columns = [
-        np.concatenate([[], *(_numbers(b.column(name)) for b in found)])
-        if name == label
-        else np.concatenate([np.zeros(0, np.int64), *(_whole(b.column(name)) for b in found)])
-        for name in ("event", "ts", "t_end", label)
-    ]
-    return Labels(*columns)
+    after = f"after_{label}"
+    found = list(read_batches(stored, ["event", "ts", after, label]))
+    none = np.zeros(0, np.int64)
+    event, ts, later = (
+        np.concatenate([none, *(_whole(b.column(name), null) for b in found)])
+        for name, null in (("event", 0), ("ts", 0), (after, -1))
+    )
+    y = np.concatenate([[], *(_numbers(b.column(label)) for b in found)])
+    return Labels(event, ts, np.where(later >= 0, ts + later, 0), y)
 
 
 def _numbers(array: pa.Array) -> Floats:
@@ -87,9 +88,10 @@ def _numbers(array: pa.Array) -> Floats:
     return values
 
 
-def _whole(array: pa.Array) -> Ints:
-    """Whole numbers or times as int64; null is 0."""
-    return np.asarray(array.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False), np.int64)
+def _whole(array: pa.Array, null: int = 0) -> Ints:
+    """Whole numbers or times as int64, with a number in place of null."""
+    filled = array.cast(pa.int64()).fill_null(null)
+    return np.asarray(filled.to_numpy(zero_copy_only=False), np.int64)
 
 
 @dataclass(frozen=True)

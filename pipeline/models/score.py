@@ -41,7 +41,7 @@ class ScoreStage(ModelStage):
     """Scores by session."""
 
     name = "score"
-    version = 2
+    version = 3
     tables: Sequence[str] = ("scores",)
 
     def plan(self, catalog: Catalog, settings: Settings, selection: Selection) -> list[Task]:

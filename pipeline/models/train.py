@@ -106,7 +106,7 @@ class Train(ModelStage):
     """Models by block of sessions."""
 
     name = "train"
-    version = 1
+    version = 2
     tables: Sequence[str] = ("models",)
 
     def plan(self, catalog: Catalog, settings: Settings, selection: Selection) -> list[Task]:

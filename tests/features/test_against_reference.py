@@ -210,10 +210,12 @@ def test_every_label_equals_the_reference(family: Family, clock: str) -> None:
         assert len(points) == frame.height
         ends: list[list[int]] = [[] for _ in points]
         for column in columns:
+            after = frame[f"after_{column.name}"].to_list()
             for k, ((i, t), ours) in enumerate(zip(points, frame[column.name], strict=True)):
                 theirs, end = function(session, i, t, **column.arguments)
                 assert same(ours, theirs, family.dtype), (column.name, i, t, ours, theirs)
                 ends[k] += [end] if end is not None else []
+                assert after[k] == (None if end is None else end - t)
         known = frame["t_end"].cast(pl.Int64).to_list()
         assert known == [max(e) if e else None for e in ends]
 

@@ -116,11 +116,17 @@ def test_the_tables_hold_what_the_engine_computes_over_midnight(lake: Path, name
 def test_labels_stand_beside_the_features_row_for_row(lake: Path) -> None:
     run(FeatureStage(), lake)
     (features,), (labels,) = stored(lake), stored(lake, "labels")
-    assert read(labels).columns[5:] == ["t_end", "y_return_1s", "y_return_n10"]
+    assert read(labels).columns[5:] == [
+        *("t_end", "after_y_return_1s", "after_y_return_n10", "y_return_1s", "y_return_n10")
+    ]
     keys = ["ts", "event", "bid_px", "ask_px", "mid_ticks"]
     assert read(features).select(keys).equals(read(labels).select(keys))
     late = read(labels).filter(pl.col("y_return_1s").is_not_null())
     assert (late["t_end"] > late["ts"]).all()
+    assert (late["after_y_return_1s"] == 10**9).all()
+    slow = read(labels).filter(pl.col("after_y_return_n10").is_not_null())
+    ends = slow["ts"].cast(pl.Int64) + slow["after_y_return_n10"]
+    assert (slow["t_end"].cast(pl.Int64) >= ends).all()
 
 
 def test_types_and_units_are_in_the_file(lake: Path) -> None:

@@ -200,7 +200,9 @@ def test_over_a_roll_the_front_learns_from_the_front(tmp_path: Path) -> None:
 def test_rows_whose_label_is_known_after_the_embargo_are_purged(lake: Path) -> None:
     """By hand, from the table of labels."""
     labels = read(lake, "labels", FIRST).filter(pl.col("y_return_n5").is_not_null())
-    ends = labels["t_end"].cast(pl.Int64).sort()
+    ends = labels["ts"].cast(pl.Int64) + labels["after_y_return_n5"]
+    assert (labels["t_end"].cast(pl.Int64) > ends).any()  # of slower labels of the set
+    ends = ends.sort()
     hours = one(lake, "features", SECOND).notes["hours"]
     opened = hours["segments"][0][0]
     middle = int(ends[ends.len() // 2])
