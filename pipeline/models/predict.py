@@ -6,10 +6,9 @@ with the session: rows go through in batches.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import date
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -17,45 +16,15 @@ from numpy.typing import NDArray
 
 from pipeline.config import Settings
 from pipeline.errors import InputError
-from pipeline.models.estimators import Fitted
 from pipeline.models.rows import Chunk, check_definitions, read_features
-from pipeline.models.storing import Opened, Part, Predicted, load_parts
+from pipeline.models.served import key_of_features, open_parts, served_sessions
+from pipeline.models.storing import Part, Predicted
 from pipeline.models.tables import PREDICTIONS
-from pipeline.models.train import (
-    ModelStage,
-    blocks_of,
-    fitted_again,
-    kind_of,
-    past_rows,
-    recipe_of,
-    stored_input,
-    training,
-)
-from pipeline.stage import Catalog, Inputs, Outputs, Partition, Ref, Selection, TableRef, Task
+from pipeline.models.train import ModelStage, stored_input
+from pipeline.stage import Catalog, Inputs, Outputs, Partition, Selection, TableRef, Task
 
 _NOTES: Final = ("complete", "clock", "calendar", "hours")
 """Facts about a session that hold of its predictions as of its features."""
-
-
-def serving(
-    block_refs: tuple[tuple[TableRef, ...], dict[str, Any], dict[str, Any]],
-    *,
-    stored: bool,
-    model: Partition | None,
-) -> tuple[tuple[Ref, ...], dict[str, Any], dict[str, Any]]:
-    """Inputs, parameters and hints of a task that uses a block's model.
-
-    One without a text is fitted again from what it was trained on.
-    """
-    refs, params, hints = block_refs
-    own: dict[str, Any] = {"versions": params["versions"], "clock": params["clock"]}
-    if model is None:
-        return (), {**own, "model": None}, hints
-    own["model"] = model.path
-    inputs: tuple[Ref, ...] = (TableRef("models", model, optional=True),)
-    if stored:
-        return inputs, {**own, "training": None, "estimator": params["estimator"]}, hints
-    return (*inputs, *refs), {**own, "training": params, "estimator": params["estimator"]}, hints
 
 
 class Predict(ModelStage):
@@ -67,22 +36,10 @@ class Predict(ModelStage):
 
     def plan(self, catalog: Catalog, settings: Settings, selection: Selection) -> list[Task]:
         """A task a selected session; none where no model was asked for."""
-        request = self.request
-        if request is None:
-            return []
-        tasks = []
-        for block, keys in blocks_of(request, catalog, settings, selection):
-            model = block.keys(request.model_id) if block.served else None
-            about = training(request, block)
-            refs, params, hints = serving(about, stored=request.kind.stored, model=model)
-            for key in keys:
-                features = key_of_features(key, request.settings.set)
-                known = catalog.get("features", features)
-                weight = known.rows if known else 0
-                inputs = (TableRef("features", features, optional=True), *refs)
-                own = {**params, "set": request.settings.set}
-                tasks.append(Task(key, inputs, own, hints, weight))
-        return tasks
+        return [
+            one.task((TableRef("features", one.features, optional=True),))
+            for one in served_sessions(self.request, catalog, settings, selection)
+        ]
 
     def run(self, task: Task, inputs: Inputs, outputs: Outputs) -> None:
         """Predict one session."""
@@ -119,49 +76,6 @@ def _check_past(part: Part, task: Task) -> None:
             f"was trained on {trained.last_session}, which is not before {session}",
             todo="run `mbo train --force` for the model",
         )
-
-
-def key_of_features(key: Partition, set_name: str) -> Partition:
-    """Where `features` holds a session of a model's tables."""
-    return Partition.of(set=set_name, **{n: key[n] for n in ("dataset", "session", "symbol")})
-
-
-_refitted: dict[str, Fitted] = {}
-"""The last estimator that was fitted again in this process: sessions of a block follow one
-another.
-"""
-
-
-def open_parts(task: Task, inputs: Inputs, wanted: Sequence[str]) -> dict[str, Opened]:
-    """The wanted parts of the model that serves a task's session, ready to predict; empty where it
-    has no model.
-
-    Raises
-    ------
-    InputError
-        For a model that is not there, or not what it must be.
-    """
-    params = task.params
-    if params["model"] is None:
-        return {}
-    parts = load_parts(stored_input(inputs, "models", Partition.parse(params["model"])))
-    return {name: _opened(parts[name], task, inputs) for name in wanted if name in parts}
-
-
-def _opened(part: Part, task: Task, inputs: Inputs) -> Opened:
-    about = task.params["estimator"]
-    if part.estimator != about["name"]:
-        return part.open()
-    if part.text is not None:
-        return part.open(own=kind_of(about, task.hints))
-    past = past_rows(task.inputs, task.params["training"], inputs)
-    content = [one.features.content + one.labels.content for one in past]
-    key = json.dumps([task.params["training"], content], sort_keys=True)
-    if key not in _refitted:
-        _refitted.clear()
-        recipe = recipe_of(task.params["training"], task.hints)
-        _refitted[key] = fitted_again(past, task.params["training"], recipe, part)
-    return part.open(_refitted[key])
 
 
 def _rows(chunk: Chunk, found: Predicted | None, by: date | None) -> pa.Table:

@@ -20,12 +20,12 @@ from pipeline.models.estimators import one_thread
 from pipeline.models.importance import ROWS, permutation_importance, thinned
 from pipeline.models.judging import MODEL, Answer, Outcomes, Score, judge
 from pipeline.models.metrics import rank_ic
-from pipeline.models.predict import key_of_features, open_parts, serving
 from pipeline.models.rows import Labels, check_definitions, read_features, read_labels
+from pipeline.models.served import key_of_features, open_parts, served_sessions
 from pipeline.models.storing import Opened
 from pipeline.models.stretches import stretch_length
 from pipeline.models.tables import BASELINE_CONSTANT, PARTS, SCORES
-from pipeline.models.train import ModelStage, blocks_of, stored_input, training
+from pipeline.models.train import ModelStage, stored_input
 from pipeline.reading import read_batches
 from pipeline.stage import Catalog, Inputs, Outputs, Selection, Stored, TableRef, Task
 
@@ -49,28 +49,18 @@ class ScoreStage(ModelStage):
         request = self.request
         if request is None:
             return []
-        tasks = []
-        for block, keys in blocks_of(request, catalog, settings, selection):
-            model = block.keys(request.model_id) if block.served else None
-            about = training(request, block)
-            refs, params, hints = serving(about, stored=request.kind.stored, model=model)
-            for key in keys:
-                rows = key_of_features(key, request.settings.set)
-                inputs = (
-                    TableRef("predictions", key, optional=True),
-                    TableRef("features", rows, optional=True),
-                    TableRef("labels", rows, optional=True),
-                    *refs,
-                )
-                own = {
-                    **params,
-                    "set": request.settings.set,
-                    "label": request.label.name,
-                    "seed": request.settings.seed,
-                }
-                known = catalog.get("features", rows)
-                tasks.append(Task(key, inputs, own, hints, known.rows if known else 0))
-        return tasks
+        return [
+            one.task(
+                (
+                    TableRef("predictions", one.key, optional=True),
+                    TableRef("features", one.features, optional=True),
+                    TableRef("labels", one.features, optional=True),
+                ),
+                label=request.label.name,
+                seed=request.settings.seed,
+            )
+            for one in served_sessions(request, catalog, settings, selection)
+        ]
 
     def run(self, task: Task, inputs: Inputs, outputs: Outputs) -> None:
         """Judge one session."""

@@ -189,7 +189,7 @@ def load_parts(stored: Stored) -> dict[str, Part]:
     """
     table = read_table(stored)
     if table.schema.names != MODELS.schema().names:
-        raise InputError.at(f"models {stored.partition}", "has other columns", todo=_TODO)
+        raise InputError.at(f"models {stored.partition}", "has other columns", todo=_REMEDY)
     known = table["known_until"].cast(pa.int64()).to_pylist()
     found = {}
     for row, known_until in zip(
@@ -199,12 +199,12 @@ def load_parts(stored: Stored) -> dict[str, Part]:
             part = _part({**row, "known_until": known_until})
         except ValueError as error:
             place = f"models {stored.partition}, {str(row['part'])[:40]}"
-            raise InputError.at(place, f"refused: {error}", todo=_TODO) from error
+            raise InputError.at(place, f"refused: {error}", todo=_REMEDY) from error
         found[part.part] = part
     return found
 
 
-_TODO: Final = "run `mbo train --force` for the model"
+_REMEDY: Final = "run `mbo train --force` for the model"
 
 
 def _part(row: Mapping[str, Any]) -> Part:

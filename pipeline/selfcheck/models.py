@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.lake import Lake, Model
-from pipeline.models.predict import key_of_features
 from pipeline.models.rows import read_features
+from pipeline.models.served import key_of_features
 from pipeline.models.storing import Floats, Opened, load_parts
 from pipeline.reading import read_table
 from pipeline.stage import Partition, Stored
