@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 
 import numpy as np
 import pyarrow as pa
@@ -37,7 +36,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Labels:
-    """The rows of ``labels`` of a session."""
+    """Rows of ``labels`` of a session."""
 
     event: Ints
     ts: Ints
@@ -45,6 +44,10 @@ class Labels:
     """ns; 0 where the label is null."""
     y: Floats
     """NaN where it is null."""
+
+    def of(self, rows: Ints) -> Labels:
+        """Some of the rows."""
+        return Labels(self.event[rows], self.ts[rows], self.t_end[rows], self.y[rows])
 
 
 def read_features(stored: Stored, names: Sequence[str]) -> Iterator[Chunk]:
@@ -70,15 +73,24 @@ def read_labels(stored: Stored, label: str) -> Labels:
     InputError
         If the file cannot be read.
     """
-    after = f"after_{label}"
-    found = list(read_batches(stored, ["event", "ts", after, label]))
-    none = np.zeros(0, np.int64)
-    event, ts, later = (
-        np.concatenate([none, *(_whole(b.column(name), null) for b in found)])
-        for name, null in (("event", 0), ("ts", 0), (after, -1))
-    )
-    y = np.concatenate([[], *(_numbers(b.column(label)) for b in found)])
-    return Labels(event, ts, np.where(later >= 0, ts + later, 0), y)
+    n, at = stored.rows, 0
+    event, ts, t_end = (np.empty(n, np.int64) for _ in range(3))
+    y = np.empty(n, np.float64)
+    for batch in read_batches(stored, ["event", "ts", f"after_{label}", label]):
+        here, at = slice(at, at + batch.num_rows), at + batch.num_rows
+        if at > n:
+            break
+        event[here], ts[here] = _whole(batch.column("event")), _whole(batch.column("ts"))
+        later = _whole(batch.column(f"after_{label}"), -1)
+        t_end[here] = np.where(later >= 0, ts[here] + later, 0)
+        y[here] = _numbers(batch.column(label))
+    if at != n:
+        raise InputError.at(
+            f"{stored.table} {stored.partition}",
+            f"its files do not have the {n:,} rows that were committed",
+            todo="run `mbo features --force` for the session",
+        )
+    return Labels(event, ts, t_end, y)
 
 
 def _numbers(array: pa.Array) -> Floats:
@@ -127,26 +139,28 @@ def read_window(
     InputError
         If a file cannot be read, or features and labels of a session are not of the same rows.
     """
-    chosen: list[tuple[Labels, Ints]] = []
-    purged = 0
+    # Of a session's own arrays only what is taken outlives its turn.  Memory that nothing is
+    # written to is not used: the sum of what is possible can be asked for at once.
+    x = np.empty((sum(min(one.labels.rows, limit) for one in past), len(names)), np.float32)
+    taken: list[Labels] = []
+    purged, size = 0, 0
     for one in past:
         labels = read_labels(one.labels, label)
         usable = np.isfinite(labels.y) & (labels.t_end > 0)
         early = usable & (labels.t_end <= cutoff)
         purged += int(np.count_nonzero(usable & ~early))
         rows = np.flatnonzero(early)
-        chosen.append((labels, rows[evenly(rows.size, limit)]))
-    starts = [0, *accumulate(rows.size for _, rows in chosen)]
-    x = np.empty((starts[-1], len(names)), np.float32)
-    for one, (labels, rows), start in zip(past, chosen, starts, strict=False):
-        _take(one, labels, rows, names, x[start : start + rows.size])
+        rows = rows[evenly(rows.size, limit)]
+        _take(one, labels.event, rows, names, x[size : size + rows.size])
+        taken.append(labels.of(rows))
+        size += rows.size
     none = np.zeros(0, np.int64)
     return Window(
-        x,
-        np.concatenate([[], *(labels.y[rows] for labels, rows in chosen)]),
-        np.concatenate([none, *(labels.ts[rows] for labels, rows in chosen)]),
-        np.concatenate([none, *(labels.t_end[rows] for labels, rows in chosen)]),
-        np.repeat(np.arange(len(chosen), dtype=np.int32), np.diff(starts)),
+        x[:size],
+        np.concatenate([[], *(one.y for one in taken)]),
+        np.concatenate([none, *(one.ts for one in taken)]),
+        np.concatenate([none, *(one.t_end for one in taken)]),
+        np.repeat(np.arange(len(past), dtype=np.int32), [one.y.size for one in taken]),
         purged,
     )
 
@@ -158,17 +172,17 @@ def evenly(n: int, limit: int) -> Ints:
     return np.arange(limit, dtype=np.int64) * n // limit
 
 
-def _take(one: PastRows, labels: Labels, rows: Ints, names: Sequence[str], out: Matrix) -> None:
+def _take(one: PastRows, event: Ints, rows: Ints, names: Sequence[str], out: Matrix) -> None:
     """The features of some rows of a session."""
     at, done = 0, 0
     for chunk in read_features(one.features, names):
         end = at + chunk.event.size
-        if end > labels.event.size or not np.array_equal(chunk.event, labels.event[at:end]):
+        if end > event.size or not np.array_equal(chunk.event, event[at:end]):
             raise _differ(one)
         upto = int(np.searchsorted(rows, end))
         out[done:upto] = chunk.x[rows[done:upto] - at]
         at, done = end, upto
-    if at != labels.event.size:
+    if at != event.size:
         raise _differ(one)
 
 

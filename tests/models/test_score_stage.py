@@ -191,8 +191,14 @@ def test_a_feature_that_is_the_label_is_a_suspect(lake: Path) -> None:
 # --- refusals ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("table", ["predictions", "labels"])
-def test_tables_of_other_rows_are_refused(lake: Path, table: str) -> None:
+@pytest.mark.parametrize(
+    ("table", "what"),
+    [
+        ("predictions", "rows are not those of labels"),
+        ("labels", "rows that were committed; run `mbo features --force`"),
+    ],
+)
+def test_tables_of_other_rows_are_refused(lake: Path, table: str, what: str) -> None:
     chosen = shop()
     chosen.train(lake)
     rewrite(one(lake, table, LAST), lambda rows: rows.slice(1).replace_schema_metadata(
@@ -202,5 +208,5 @@ def test_tables_of_other_rows_are_refused(lake: Path, table: str) -> None:
 
     ((_, message),) = done.failed
     assert "\n" not in message
-    assert "rows are not those of labels" in message
+    assert what in message
     assert not list(LakeCatalog(lake).partitions("scores"))
