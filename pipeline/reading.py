@@ -64,7 +64,10 @@ class Part:
         try:
             self._stamp = path.stat().st_mtime_ns
             footer = _footer(path, self._stamp) if span else None
-            self._file = pq.ParquetFile(path, metadata=footer, read_dictionary=list(dictionary))
+            # What is buffered beforehand is kept until the file is closed: all of it, in the end.
+            self._file = pq.ParquetFile(
+                path, metadata=footer, read_dictionary=list(dictionary), pre_buffer=False
+            )
         except (OSError, pa.ArrowException) as error:
             what = f"cannot be read: {str(error).splitlines()[0]}"
             raise InputError.at(path, what, todo=todo) from error

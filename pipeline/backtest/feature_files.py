@@ -48,7 +48,8 @@ def batches(files: Sequence[FeatureFile], columns: Sequence[str]) -> Iterator[pa
 
 
 def _read(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    with pq.ParquetFile(path) as file:
+    # What is buffered beforehand is kept until the file is closed: all of it, in the end.
+    with pq.ParquetFile(path, pre_buffer=False) as file:
         yield from file.iter_batches(ROWS_AT_ONCE, columns=columns, use_threads=False)
 
 
